@@ -5,6 +5,7 @@
 import { at, defined } from '../src/base/at.ts'
 import { agreement } from '../src/evaluate/agreement.ts'
 import type { Engine, WireCodec } from '../src/index.ts'
+import type { Case } from './quality/drafts.ts'
 import { suites } from './quality/suites.ts'
 import { round } from './stats.ts'
 
@@ -75,7 +76,9 @@ export async function benchWire(engine: Engine, options: WireOptions): Promise<W
 }
 
 async function judgeSuite(engine: Engine, suite: string, length: number, options: WireOptions): Promise<WireRow[]> {
-  const cases = await defined(suites[suite])(engine, { ...options, length })
+  const drafts = await defined(suites[suite]).drafts(engine, { ...options, length })
+  const cases: Case[] = []
+  for (const draft of drafts) cases.push(await draft.make())
   const totals = ways.map((): Totals => ({ bytes: 0, encode_ms: 0, decode_ms: 0, top1: 0, kl: [] }))
   for (const [index, one] of cases.entries()) {
     options.onProgress?.(`${suite} ${length}  ${index + 1} of ${cases.length}`)

@@ -1,6 +1,14 @@
 /** `foretoken ls --available`: the models that have a short name, with what fits this machine. */
-import { freemem } from 'node:os'
-import { aliases, type CatalogueEntry, catalogue, fits, listModels, memoryOf, predictorPath } from '../node/index.ts'
+import {
+  aliases,
+  availableMemory,
+  type CatalogueEntry,
+  catalogue,
+  fits,
+  listModels,
+  memoryOf,
+  predictorPath,
+} from '../node/index.ts'
 import { families } from '../src/model/families/index.ts'
 import { print, size } from './terminal.ts'
 
@@ -63,9 +71,4 @@ async function rowsOf(free: number): Promise<Row[]> {
       predictor: predictorPath(name) !== undefined,
     }
   })
-}
-
-/** Returns the bytes of memory that a program may take, as the system or its container says. */
-function availableMemory(): number {
-  return Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
 }

@@ -36,7 +36,7 @@ type Value<F> = F extends { value: infer V }
     ? string
     : V extends 'seed'
       ? Seed
-      : V extends 'whole' | 'number'
+      : V extends 'whole' | 'number' | 'duration'
         ? number
         : V extends 'wholes'
           ? number[]

@@ -60,8 +60,9 @@ export const examples: Partial<Record<Command, readonly string[]>> = {
     'run "What is the capital of Norway?"',
     'run "Sum up this text:" @notes.txt',
     'run -m hf:Qwen/Qwen3-0.6B -t 0.7 "Hello"',
+    'run --choice yes,no "Is Oslo the capital of Norway?"',
   ],
-  chat: ['chat', 'chat --system "Answer in one sentence."'],
+  chat: ['chat', 'chat --system "Answer in one sentence."', 'chat --tools --tool-choice required'],
   pull: ['pull smollm2-135m', 'pull gemma3-270m --accept-license', 'pull hf:Qwen/Qwen3-0.6B'],
   rm: ['rm hf:Qwen/Qwen3-0.6B'],
   inspect: ['inspect', 'inspect path/to/model.gguf'],
@@ -73,8 +74,15 @@ export const examples: Partial<Record<Command, readonly string[]>> = {
   batch: ['batch questions.jsonl answers.jsonl', 'batch - - < questions.jsonl'],
   prefix: ['prefix save role.ft --system @role.txt', 'run --prefix role.ft --system @role.txt "Where?"'],
   fit: ['fit --base smollm2-135m --data texts.jsonl --out predictor.safetensors'],
-  eval: ['eval --data FOLDER --suite lm --lengths 256'],
-  serve: ['serve', 'serve -m path/to/model.gguf --port 8000'],
+  eval: [
+    'eval --data FOLDER --suite documents --lengths 512 --work 50 --cases 12',
+    'eval --data FOLDER --work 25,36,50 --lengths 512,1024,2048,4096 --resume scores.jsonl',
+  ],
+  serve: [
+    'serve',
+    'serve -m path/to/model.gguf --port 8000',
+    'serve -m smollm2-135m -m qwen3-embedding-0.6b --keep 2 --idle 10m',
+  ],
   companion: ['companion', 'companion --listen 127.0.0.1:8788'],
   'deploy-prep': ['deploy-prep --out weights'],
   bench: ['bench ttft', 'bench prefill --lengths 128,512 --json'],
@@ -92,6 +100,7 @@ function valueName(value: NonNullable<Flag['value']>): string {
     number: 'X',
     seed: 'N',
     wholes: 'N,N,...',
+    duration: 'TIME',
     texts: 'TEXT',
   }[value]
 }
@@ -101,7 +110,8 @@ const notes: Partial<Record<Command, string>> = {
 is @FILE. Both must be UTF-8, or UTF-16 with a byte order mark; the last line ending is removed.
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
 verified, prefill_share, memory, build}.`,
-  chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
+  chat: `/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer. /schema FILE|TYPE|off gives the
+next answers a shape, and /tools [auto|required|off] gives the model a calculator and a clock; /help lists the commands.`,
   embed: `A TEXT is one text, also @FILE. Each line of --file or stdin is one. Each line of output is {line, id, tokens,
 embedding}, or {line, id, error} for a text that was refused; the exit code is then 1.`,
   batch: `Each line of IN is a JSON object: {"prompt"} or {"messages"} with options, or a request of OpenAI's batch API.
@@ -112,6 +122,11 @@ model. run, chat and batch use it with --prefix FILE and the same --system.`,
   bench: `prefill, decode: speed by length. prepack: prompts one by one, padded, sorted by length, and packed. replay: a
 recorded trace on the scheduler, and first come, first served.
 --json prints {bench, model, build, threads, machine, results}.`,
+  eval: `Each suite is a kind of prompt. The exact model answers, and each method, at the same amount of work, is compared
+with it along its answer. documents: passages, one of them asked about, at the front, in the middle or at the end.
+code: a function to complete behind other files. turns: chats of many turns. lm: running text. chat: requests after
+running text. recall: digits to recall. questions, lambada: the end of the prompt alone is enough.
+--json prints {bench, model, build, machine, seed, plan, training, overlap, cases, swiftkv, results}.`,
   doctor: `Each check takes a few seconds at most. Exit code 0: the default model can run here; 1: something is missing.
 --json prints {ok, checks: [{name, verdict, found, next}]}; verdicts are ok, note, warning, missing.`,
   pull: 'An interrupted pull resumes where it stopped.',

@@ -1,5 +1,5 @@
 /** Recognizes mistyped commands, and those that other programs name differently. */
-import { nearest } from '../node/nearest.ts'
+import { nearest } from '../src/base/nearest.ts'
 import { type Command, commands } from './flags.ts'
 import { UsageError } from './parse.ts'
 

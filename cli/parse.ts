@@ -1,6 +1,6 @@
 /** Parses arguments into a command, its flags and its operands, with the table in `flags.ts`. */
-import { nearest, type Seed, seedOf } from '../node/index.ts'
-import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.ts'
+import { millisecondsOf, nearest, type Seed, seedOf } from '../node/index.ts'
+import { type Command, commands, type Flag, type FlagName, type Flags, flagsOf } from './flags.ts'
 
 /** Reports invalid arguments: exit code 2. */
 export class UsageError extends Error {}
@@ -11,6 +11,8 @@ export interface Invocation {
   readonly command: Command
   readonly flags: Flags
   readonly operands: readonly string[]
+  /** All values, as texts, of flags that the command takes several times. */
+  readonly all: Partial<Readonly<Record<FlagName, readonly string[]>>>
 }
 
 /** Parses the arguments; without a command they belong to `run`. Throws `UsageError`. */
@@ -21,6 +23,7 @@ export function parse(args: readonly string[]): Invocation {
   const shorts = new Map([...known].flatMap(([name, flag]) => (flag.short ? [[flag.short, name] as const] : [])))
   const values: Record<string, unknown> = {}
   const operands: string[] = []
+  const all: Partial<Record<FlagName, string[]>> = {}
   const rest = args.slice(named ? 1 : 0)
   for (let at = 0; at < rest.length; at++) {
     const word = rest[at]!
@@ -49,9 +52,10 @@ export function parse(args: readonly string[]): Invocation {
         `\`--${name}\` needs a value; \`${text}\` looks like a flag; write \`--${name}=${text}\` if you mean it`,
       )
     const value = read(name, flag, text)
+    if (flag.many) (all[name as FlagName] ??= []).push(text)
     values[name] = flag.value === 'texts' ? [...((values[name] as string[]) ?? []), ...(value as string[])] : value
   }
-  return { command, flags: values as Flags, operands }
+  return { command, flags: values as Flags, operands, all }
 }
 
 /**
@@ -66,6 +70,7 @@ function read(name: string, flag: Flag, text: string): unknown {
   if (flag.value === 'texts') return [text]
   if (flag.value === 'text' || flag.value === 'text-or-file' || flag.value === 'file') return text
   if (flag.value === 'seed') return seed(text)
+  if (flag.value === 'duration') return duration(name, text)
   if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
   if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))
   if (flag.value!.includes(text)) return text
@@ -81,6 +86,12 @@ function seed(text: string): Seed {
   const found = seedOf(text.trim())
   if (found !== undefined) return found
   throw new UsageError(`--seed takes an integer from -2^63 to 2^63 - 1, not "${text}"`)
+}
+
+function duration(name: string, text: string): number {
+  const found = millisecondsOf(text)
+  if (found !== undefined && found >= 0) return found
+  throw new UsageError(`--${name} takes a time such as 90s, 10m or 1h30m, not "${text}"`)
 }
 
 /**

@@ -37,7 +37,8 @@ export async function serveAny(flags: Flags, signal: AbortSignal, served: Served
   return serveEngine(engine, signal, served)
 }
 
-async function servingOptions(flags: Flags) {
+/** Returns the options of an engine that serves many requests. */
+export async function servingOptions(flags: Flags) {
   return { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)), ...(await predictorFor(flags)) }
 }
 

@@ -19,6 +19,7 @@ import {
   predictorFile,
   shippedPredictor,
 } from '../node/index.ts'
+import { auxiliaryName } from '../node/predictors.ts'
 import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
@@ -107,6 +108,9 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   const pull = pulling(flags, signal)
   const line = new StatusLine()
   try {
+    const predicting = await predictorOf(model, flags)
+    const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
+    if (auxiliary !== undefined) await assentTo(auxiliary, flags, signal)
     const engine = await loadEngine(model, {
       pull: pull.options,
       ...needed,
@@ -115,7 +119,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...ignoring(flags),
-      ...(await predictorOf(model, flags)),
+      ...predicting,
       ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {

@@ -32,6 +32,7 @@ const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | u
   reader: () => anyPlace,
   predictor: () => anyPlace,
   against: () => folder,
+  resume: () => ({ refused: 'takes a file that is read and then written' }),
 }
 
 /** Returns the meaning of `-` as the operand at `index`. */

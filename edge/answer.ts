@@ -18,12 +18,13 @@ import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { type Contract, type Endpoint, Exchange, type Plan, type PlanContext } from './exchange.ts'
+import { fieldOf } from './fields.ts'
 import type { Cost } from './guard/admission.ts'
 import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
 import { normalize } from './normalize.ts'
 import { tenths } from './record.ts'
-import { checkRunning, engineOf, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
+import { checkRunning, hostOf, type RequestContext, type Server } from './server.ts'
 import { unknownField, validate } from './validate.ts'
 
 /**
@@ -36,7 +37,7 @@ export function answer<S extends z.ZodType<{ model: string }>>(
   endpoint: Endpoint<S>,
 ): Promise<Response> {
   return received(c, server, endpoint, async ({ body, exchange, accept }) => {
-    const context = await contextOf(c, server, endpoint, body)
+    const context = await contextOf(c, server, endpoint, body, exchange)
     const ready = endpoint.ready?.(body, context)
     if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)
@@ -65,7 +66,7 @@ export function consult<S extends z.ZodType<{ model: string }>>(
   query: Query<S>,
 ): Promise<Response> {
   return received(c, server, query, async ({ body, exchange, accept }) => {
-    const context = await contextOf(c, server, query, body)
+    const context = await contextOf(c, server, query, body, exchange)
     const { engine } = context
     const answer = await query.answer(body, context, async (request) => {
       const single = { requests: [{ ...request, maxTokens: 0 }], choices: 1 }
@@ -108,6 +109,7 @@ export async function received<S extends z.ZodType<{ model: string }>>(
       await readJson(c.req.raw, config.limits, watch),
     )
     const body = validate(contract.schema, normalized)
+    exchange.fieldOf = (argument) => fieldOf(argument, body)
     noteIgnored(c, config, ignored)
     checkRunning(server)
     const accept = () => {
@@ -116,7 +118,7 @@ export async function received<S extends z.ZodType<{ model: string }>>(
     }
     return await then({ body, exchange, accept })
   } catch (error) {
-    const failure = asApiError(exchange.explained(error))
+    const failure = asApiError(exchange.explained(error), exchange.fieldOf)
     work.close(isRefusal(failure))
     exchange.end()
     throw failure
@@ -175,28 +177,27 @@ function headerOf(names: readonly string[]): string {
   return shown.map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name)).join(', ')
 }
 
-/** Finds the model that a request means. Throws an ApiError: 404, 503. */
+/**
+ * Finds the model that a request means, and holds it until the request ends. Throws an ApiError:
+ * 404, 503.
+ */
 export async function contextOf<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
-  server: Server,
-  { modelOf = exactly }: Contract<S>,
-  { model: asked }: { readonly model: string },
+  { config, models }: Server,
+  { idleMs }: Contract<S>,
+  body: z.output<S>,
+  exchange: Exchange,
 ): Promise<PlanContext> {
-  const { config } = server
-  if (config.models && modelOf(asked, config.models) === undefined) throw unknownModel(asked)
   const began = performance.now()
-  const engine = await engineOf(c, server)
+  const asking = { host: hostOf(c), signal: exchange.signal, idleMs: idleMs?.(body) }
+  const { engine, id, model, release } = await models.use(body.model, asking)
+  exchange.hold(release)
   const loadMs = performance.now() - began
-  const model = modelOf(asked, modelNames(config, engine))
-  if (model === undefined) throw unknownModel(asked)
   const record = c.get('record')
   record.model = model
+  if (loadMs >= 1) record.load_ms = tenths(loadMs)
   const created = Math.floor(Date.now() / 1000)
-  return { engine, config, model, created, loadMs, requestId: record.id }
-}
-
-function exactly(name: string, names: readonly string[]): string | undefined {
-  return names.includes(name) ? name : undefined
+  return { engine, config, model: id, created, loadMs, requestId: record.id }
 }
 
 /**

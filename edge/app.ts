@@ -16,7 +16,7 @@ import { completions } from './endpoints/completions.ts'
 import { embeddings } from './endpoints/embeddings.ts'
 import { rerank } from './endpoints/rerank.ts'
 import { responses } from './endpoints/responses.ts'
-import { EngineHolder, type EngineSource } from './engine-holder.ts'
+import type { EngineSource } from './engine-holder.ts'
 import { Admission } from './guard/admission.ts'
 import { Bodies } from './guard/bodies.ts'
 import { Downloads } from './guard/downloads.ts'
@@ -33,6 +33,7 @@ import {
   shareWithOrigins,
   wellFormed,
 } from './middleware.ts'
+import { Models, type Pool } from './models.ts'
 import { chat as chatOfOllama, generate } from './ollama/answers.ts'
 import { noEmbeddings, probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
 import { embed } from './ollama/embed.ts'
@@ -44,7 +45,9 @@ import { type Page, pageRoutes } from './web-page.ts'
 
 export interface AppOptions {
   /** The engine, or a function that loads it for the first request that needs it. */
-  readonly engine: EngineSource
+  readonly engine?: EngineSource
+  /** Several models in place of one engine: requests choose one by its name. Their owner closes the pool. */
+  readonly models?: Pool
   /** The configuration, checked by `createApp`; by default a key is required: see `config.ts`. */
   readonly config?: ServerConfig
   /** The fetch function for requests to companions. Default: the platform's. */
@@ -60,12 +63,12 @@ export interface AppOptions {
   readonly onRequest?: (line: LogLine) => void
 }
 
-/** Creates the app. Throws `bad_argument` for an invalid config. */
-export function createApp({ engine, config: input, fetch, page, drain, onRequest }: AppOptions): App {
+/** Creates the app. Throws `bad_argument` for an invalid config, and without an engine or models. */
+export function createApp({ engine, models: pool, config: input, fetch, page, drain, onRequest }: AppOptions): App {
   const config = configOf(input)
   const server: Server = {
     config,
-    holder: new EngineHolder(engine),
+    models: new Models({ ...(engine && { engine }), ...(pool && { models: pool }) }, config, drain),
     routes: new Routes(config, fetch ?? ((input, init) => globalThis.fetch(input, init))),
     keys: new Keys(config),
     rate: new Rate(config.limits),
@@ -77,7 +80,7 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
     onRequest,
   }
   // Contacts the companions before the first request; a Worker may not fetch before it has one.
-  if (server.holder.loaded) server.routes.of(server.holder.loaded)
+  for (const { engine } of server.models.loaded) server.routes.of(engine)
   const shown = show(server)
   const app = new OpenAPIHono<AppEnv>()
   app.use(observe(server), wellFormed, ...shareWithOrigins(config))
@@ -90,7 +93,7 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   else app.get('/', (c) => c.text(probe))
   app.use('/*', guard(server))
   app.get('/metrics', metricsPage(server))
-  app.get('/openapi.json', document(config.models))
+  app.get('/openapi.json', document(server.models.listed?.map(({ id }) => id)))
   app.get('/v1/models', listModels(server))
   app.get('/v1/models/:model{.+}', oneModel(server))
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))

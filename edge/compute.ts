@@ -28,15 +28,16 @@ export function compute<S extends z.ZodType<{ model: string }>>(
   computation: Computation<S>,
 ): Promise<Response> {
   return received(c, server, computation, async ({ body, exchange, accept }) => {
-    const context = await contextOf(c, server, computation, body)
+    const context = await contextOf(c, server, computation, body, exchange)
     const tokens = tokensOf(computation.texts(body), server)
     await admit(c, server, { answers: 1, tokens }, context.engine, exchange)
     exchange.startClock()
     const { tenant } = c.get('caller')
     const made = await computation.run(body, context, { tenant, signal: exchange.signal })
     accept()
-    server.metrics.embedded(made.tokens)
-    c.get('record').prompt_tokens = made.tokens
+    const record = c.get('record')
+    server.metrics.embedded(made.tokens, server.models.several ? record.model : undefined)
+    record.prompt_tokens = made.tokens
     exchange.end()
     return new Response(made.body, { headers: { 'content-type': 'application/json' } })
   })

@@ -135,6 +135,8 @@ const route = z.strictObject({
 const schema = z.strictObject({
   /** Names of the model; the first is its primary one. Default: the name of its file. */
   models: z.array(z.string().min(1).max(300)).min(1).optional(),
+  /** Other names of models, such as `{"gpt-4o-mini": "qwen3-0.6b"}`: each names a model that is served. */
+  aliases: z.record(z.string().min(1).max(300), z.string().min(1).max(300)).default({}),
   /**
    * `loopback`: only this machine reaches the server; requests must address it by a loopback name,
    * and pages of other origins are refused. `public`: a key is required.

@@ -77,18 +77,21 @@ export interface ErrorBody {
   }
 }
 
+/** Returns the field of a request that an argument of the library was read from. */
+export type FieldOf = (argument: string) => string | undefined
+
 /**
  * Converts any failure to an ApiError. Clients do not see the message of a bug, which may name
  * files of this machine.
  */
-export function asApiError(error: unknown): ApiError {
+export function asApiError(error: unknown, fieldOf?: FieldOf): ApiError {
   if (error instanceof ApiError) return error
   const known = asForetokenError(error)
   const { status, code, param, retryAfter } = ofCode[known.code] ?? { status: 500, code: known.code }
   const hidden = status === 500
   return new ApiError(status, hidden ? `the server failed (${known.code}); see its log` : known.message, {
     code: code ?? known.code,
-    param,
+    param: (known.argument !== undefined && fieldOf?.(known.argument)) || param,
     retryAfter,
     cause: error,
   })

@@ -12,7 +12,8 @@ import { ForetokenError, type GenerateRequest, type TextService } from '../src/i
 import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
-import { ApiError, asApiError } from './errors.ts'
+import { ApiError, asApiError, type FieldOf } from './errors.ts'
+import { jsonOf } from './json.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
@@ -61,8 +62,8 @@ export interface Contract<S extends z.ZodType<{ model: string }>> {
   entries(config: Config): Readonly<Record<string, number>>
   /** Whether bodies of any content type are read as JSON if no page sent them. Default false. */
   readonly anyType?: boolean
-  /** Returns the name among `names` that a request means; undefined if none. Default: its own. */
-  modelOf?(name: string, names: readonly string[]): string | undefined
+  /** Returns how long the model stays in memory after this request, in milliseconds; undefined if it says nothing. */
+  idleMs?(body: z.output<S>): number | undefined
 }
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {
@@ -87,6 +88,8 @@ export class Exchange {
   #timer: ReturnType<typeof setTimeout> | undefined
   #released = false
   #ended = false
+  /** Names the fields of the body, once it has been read. */
+  fieldOf: FieldOf | undefined
 
   constructor(c: RequestContext, server: Server) {
     this.#c = c
@@ -122,7 +125,9 @@ export class Exchange {
     const { tenant } = this.#c.get('caller')
     const { promptTokens } = this.#server.config.limits
     this.startClock()
-    const meter = new Meter(this.#server.metrics, this.#c.get('record'), choices)
+    const record = this.#c.get('record')
+    const { metrics, models } = this.#server
+    const meter = new Meter(metrics, record, { choices, model: models.several ? record.model : undefined })
     const begun = await Choices.begin(
       service,
       requests.map((request) => ({ ...request, tenant })),
@@ -139,9 +144,12 @@ export class Exchange {
   }
 
   async json(choices: Choices, plan: Plan): Promise<Response> {
-    const body = await plan.body(choices)
+    const body = await jsonOf(await plan.body(choices), this.signal)
     this.end()
-    return Response.json(body, { headers: { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) } })
+    const type = { 'content-type': 'application/json' }
+    return new Response(body, {
+      headers: { ...type, ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) },
+    })
   }
 
   /**
@@ -181,7 +189,7 @@ export class Exchange {
 
   /** Returns the frames that report a failure, and ends the request. */
   #failed(error: unknown, plan: Plan): string {
-    const failure = asApiError(this.explained(error))
+    const failure = asApiError(this.explained(error), this.fieldOf)
     const record = this.#c.get('record')
     record.code = failure.code
     const cause = causeOf(failure)

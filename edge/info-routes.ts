@@ -2,18 +2,18 @@
 import { modelInfoOf, modelInfos } from './anthropic/models.ts'
 import { apiOf } from './apis.ts'
 import { ApiError } from './errors.ts'
-import type { RequestContext, Server } from './server.ts'
-import { engineOf, modelNames, unknownModel } from './server.ts'
+import type { ListedModel } from './models.ts'
+import { hostOf, type RequestContext, type Server } from './server.ts'
 
 /** Tells that the process is up. */
 export function health(): Response {
   return Response.json({ status: 'ok' })
 }
 
-/** Tells whether a request would be answered without loading a model first. */
-export function ready({ holder, drain }: Server) {
+/** Tells whether a request would be answered without loading the only model first. Of several each is loaded when it is used. */
+export function ready({ models, drain }: Server) {
   return (): Response => {
-    const status = drain?.aborted ? 'stopping' : holder.loaded ? 'ready' : 'not loaded'
+    const status = drain?.aborted ? 'stopping' : models.ready ? 'ready' : 'not loaded'
     const ok = status === 'ready'
     return Response.json({ status }, { status: ok ? 200 : 503, headers: ok ? {} : { 'retry-after': '2' } })
   }
@@ -23,7 +23,7 @@ export function ready({ holder, drain }: Server) {
  * Returns the metrics. If there are keys, only those with `metrics` may read them, since they cover
  * all callers.
  */
-export function metricsPage({ metrics, holder, admission, bodies, downloads, routes }: Server) {
+export function metricsPage({ metrics, models, admission, bodies, downloads, routes }: Server) {
   return (c: RequestContext): Response => {
     const { key } = c.get('caller')
     if (key && !key.metrics)
@@ -37,32 +37,32 @@ export function metricsPage({ metrics, holder, admission, bodies, downloads, rou
       bodyBytes: bodies.bytes,
       downloads: downloads.running,
     }
-    return new Response(metrics.text(holder.loaded, held, routes.states), { headers: { 'content-type': type } })
+    return new Response(metrics.text(models, held, routes.statesOf(models.loaded)), {
+      headers: { 'content-type': type },
+    })
   }
 }
 
-/** Lists the model's names; the config's names need no loaded engine. */
-export function listModels(server: Server) {
+/** Lists the names of all models with their states; the config's names need no loaded engine. */
+export function listModels({ models }: Server) {
   return async (c: RequestContext): Promise<Response> => {
-    const all = await names(c, server)
-    if (apiOf(c.req.raw) === 'anthropic') return Response.json(modelInfos(all, server.holder.loaded))
-    return Response.json({ object: 'list', data: all.map(describe) })
+    const listed = await models.list(hostOf(c))
+    if (apiOf(c.req.raw) === 'anthropic') return Response.json(modelInfos(listed))
+    return Response.json({ object: 'list', data: listed.map(describe) })
   }
 }
 
-export function oneModel(server: Server) {
+/** Describes the model of a name. */
+export function oneModel({ models }: Server) {
   return async (c: RequestContext): Promise<Response> => {
-    const name = c.req.param('model') ?? ''
-    if (!(await names(c, server)).includes(name)) throw unknownModel(name)
-    if (apiOf(c.req.raw) === 'anthropic') return Response.json(modelInfoOf(name, server.holder.loaded))
-    return Response.json(describe(name))
+    const found = models.find(c.req.param('model') ?? '', await models.list(hostOf(c)))
+    return Response.json(apiOf(c.req.raw) === 'anthropic' ? modelInfoOf(found) : describe(found))
   }
 }
 
-async function names(c: RequestContext, server: Server): Promise<readonly string[]> {
-  return server.config.models ?? modelNames(server.config, await engineOf(c, server))
-}
-
-function describe(id: string) {
-  return { id, object: 'model', created: 0, owned_by: 'foretoken' }
+function describe({ id, model, state, engine, uses }: ListedModel) {
+  const memory = engine && { context: engine.context, memory_bytes: engine.backend.memoryBytes() }
+  const named = id === model ? {} : { model }
+  const foretoken = { ...named, state, ...(uses !== undefined && { requests: uses }), ...memory }
+  return { id, object: 'model', created: 0, owned_by: 'foretoken', foretoken }
 }

@@ -7,14 +7,20 @@ export class Meter {
   readonly #metrics: Metrics
   readonly #record: RequestRecord
   readonly #choices: number
+  readonly #model: string | undefined
   /** When the last token of each answer was handed out; (choices), as `performance.now`. */
   readonly #last: number[] = []
 
-  /** `choices` of the answers share each prompt, which is counted once. */
-  constructor(metrics: Metrics, record: RequestRecord, choices: number) {
+  /** `choices` of the answers share each prompt, which is counted once. `model` labels the metrics, if there are several. */
+  constructor(
+    metrics: Metrics,
+    record: RequestRecord,
+    { choices, model }: { readonly choices: number; readonly model: string | undefined },
+  ) {
     this.#metrics = metrics
     this.#record = record
     this.#choices = choices
+    this.#model = model
   }
 
   count(event: ChoiceEvent, choices: Choices): void {
@@ -23,7 +29,7 @@ export class Meter {
     if (event.type !== 'done') return
     const { done } = event
     const first = index % this.#choices === 0
-    this.#metrics.answered(done, first)
+    this.#metrics.answered(done, first, this.#model)
     const record = this.#record
     record.completion_tokens = (record.completion_tokens ?? 0) + done.ids.length
     if (!first) return
@@ -37,7 +43,7 @@ export class Meter {
   #routed(index: number, choices: Choices): void {
     const route = choices.routeOf(index)
     if (!route) return
-    this.#metrics.routed(route)
+    this.#metrics.routed(route, this.#model)
     const record = this.#record
     record.way ??= route.way
     if (route.companion !== undefined) record.companion ??= route.companion
@@ -48,7 +54,7 @@ export class Meter {
   #token(index: number, choices: Choices): void {
     const now = performance.now()
     const last = this.#last[index]
-    if (last !== undefined) this.#metrics.token(now - last, choices.soFar.prefill)
+    if (last !== undefined) this.#metrics.token(now - last, choices.soFar.prefill, this.#model)
     this.#last[index] = now
   }
 }

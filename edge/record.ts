@@ -19,6 +19,8 @@ export interface RequestRecord {
   cached_tokens?: number
   completion_tokens?: number
   ttft_ms?: number
+  /** Time that the request waited for its model to be loaded. */
+  load_ms?: number
   /** Time that the request waited for admission. */
   wait_ms?: number
   /**

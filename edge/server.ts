@@ -1,22 +1,23 @@
 /** State that all requests of an app share. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { type AnyEngine, asForetokenError, callAside } from '../src/index.ts'
+import { asForetokenError, callAside } from '../src/index.ts'
 import type { Config } from './config.ts'
-import type { EngineHolder, HostContext } from './engine-holder.ts'
-import { ApiError, stopping } from './errors.ts'
+import type { HostContext } from './engine-holder.ts'
+import { stopping } from './errors.ts'
 import type { Admission } from './guard/admission.ts'
 import type { Bodies } from './guard/bodies.ts'
 import type { Downloads } from './guard/downloads.ts'
 import type { Caller, Keys } from './guard/keys.ts'
 import type { Rate } from './guard/rate.ts'
 import type { Metrics } from './metrics/metrics.ts'
+import type { Models } from './models.ts'
 import { type LogLine, logLine, type RequestRecord } from './record.ts'
 import type { Routes } from './route/routes.ts'
 
 export interface Server {
   readonly config: Config
-  readonly holder: EngineHolder
+  readonly models: Models
   readonly routes: Routes
   readonly keys: Keys
   readonly rate: Rate
@@ -39,26 +40,9 @@ export type AppEnv = { Variables: Variables }
 export type App = OpenAPIHono<AppEnv>
 export type RequestContext = Context<AppEnv>
 
-export function engineOf(c: RequestContext, { holder }: Server): Promise<AnyEngine> {
-  return holder.get(hostOf(c))
-}
-
 /** Throws an ApiError of 503 once the server is stopping. */
 export function checkRunning({ drain }: Server): void {
   if (drain?.aborted) throw stopping()
-}
-
-/** Returns the names of the model; the first is its primary one. */
-export function modelNames({ models }: Config, engine: AnyEngine): readonly string[] {
-  return models ?? [engine.archive.name]
-}
-
-export function unknownModel(name: string): ApiError {
-  const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name
-  return new ApiError(404, `there is no model ${JSON.stringify(shown)} here; GET /v1/models lists the available ones`, {
-    code: 'model_not_found',
-    param: 'model',
-  })
 }
 
 /** Counts and logs a request whose last byte has been written. */
@@ -85,7 +69,8 @@ export function log<L>(onRequest: ((line: L) => unknown) | undefined, line: L): 
 
 let logFailed = false
 
-function hostOf(c: RequestContext): HostContext {
+/** Returns the host of a request. */
+export function hostOf(c: RequestContext): HostContext {
   return {
     env: c.env,
     waitUntil(work) {

@@ -8,7 +8,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
-import { home } from './store.ts'
+import { home } from './home.ts'
 
 export function machineKeyPath(): string {
   return join(home(), 'companion.key')

@@ -2,11 +2,14 @@
 import { readFile } from 'node:fs/promises'
 import { type OpenGuides, openGuides } from '../src/index.ts'
 import type { Guide as GuideClasses } from '../wasm/dist/guide/guide.js'
+import { nodeGuides } from '../workers/node.ts'
 import { fileError } from './disk.ts'
 import { wasmFolder } from './wasm.ts'
+import { guideWorker } from './workers.ts'
 
 /**
- * Reads and compiles the grammar engine, for `EngineOptions.guides`. Each call compiles it again.
+ * Reads and compiles the grammar engine, for `EngineOptions.guides`. Each call compiles it again. Grammars
+ * that may take long are compiled in a worker thread.
  * Throws `io`, `not_found`.
  */
 export async function loadGuides(): Promise<OpenGuides> {
@@ -20,5 +23,5 @@ export async function loadGuides(): Promise<OpenGuides> {
     import(glue) as Promise<{ readonly instantiate: (module: WebAssembly.Module) => GuideClasses }>,
     WebAssembly.compile(bytes),
   ])
-  return openGuides(() => instantiate(module))
+  return openGuides(() => instantiate(module), { spawn: nodeGuides(guideWorker), module, glue })
 }

@@ -1,8 +1,8 @@
 /** The names that a user may give a model, and their meaning. */
 import { existsSync } from 'node:fs'
+import { nearest } from '../src/base/nearest.ts'
 import { ForetokenError } from '../src/index.ts'
 import { type CatalogueEntry, catalogue, catalogueKey } from './catalogue.ts'
-import { nearest } from './nearest.ts'
 import { checkFileName } from './paths.ts'
 
 export { checkFileName } from './paths.ts'

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import { asForetokenError, Callback, ForetokenError, openModel } from '../src/index.ts'
 import { download } from './download.ts'
 import { hashFile } from './hash.ts'
+import { home } from './home.ts'
 import { pullFromHub } from './hub.ts'
 import { folderFiles, listedFiles, type OpenModelFiles } from './model-files.ts'
 import { type Licence, type ModelName, parseName } from './names.ts'
@@ -13,7 +14,6 @@ import type { Environment } from './proxy.ts'
 import {
   filesFolder,
   findModel,
-  home,
   rememberedSource,
   rememberSource,
   type StoredFile,

@@ -14,6 +14,7 @@ import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { Callback, ForetokenError, isWhole } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type Expected, hashFile, mismatch, sha256Of } from './hash.ts'
+import { home } from './home.ts'
 import { type Place, placeInside } from './paths.ts'
 import type { Environment } from './proxy.ts'
 
@@ -39,11 +40,6 @@ export interface StoredModel {
   readonly files: readonly StoredFile[]
   /** ISO 8601. */
   readonly pulled: string
-}
-
-/** Returns foretoken's folder: `FORETOKEN_HOME`, or `foretoken` in the user's cache folder. */
-export function home(env: Environment = process.env): string {
-  return resolve(env.FORETOKEN_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'foretoken'))
 }
 
 /** Returns the Hugging Face cache, chosen as the hub's own tools choose it. */

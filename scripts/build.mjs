@@ -2,7 +2,7 @@
  * `npm run build`: writes the bundles and their types to dist/, inside FOLDER with `--out FOLDER`.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { bundles } from './bundles.mjs'
 import { root, run, setup } from './setup.mjs'
@@ -16,9 +16,15 @@ rmSync(join(out, 'dist'), { recursive: true, force: true })
 mkdirSync(join(out, 'dist'), { recursive: true })
 for (const [file, options] of Object.entries(bundles)) {
   const { outputFiles } = await build(options)
-  writeFileSync(join(out, file), outputFiles[0].contents, { mode: file === 'dist/cli.js' ? 0o755 : 0o644 })
-  const { length } = outputFiles[0].contents
-  console.log(`${file.padEnd(16)} ${kilobytes(length)}  gzip ${kilobytes(gzipSync(outputFiles[0].contents).length)}`)
+  let [length, gzip] = [0, 0]
+  for (const { path, contents } of outputFiles) {
+    // A bundle of one file has no name of its own; the parts of the others lie beside their start.
+    const to = outputFiles.length === 1 ? file : join('dist', basename(path))
+    writeFileSync(join(out, to), contents, { mode: to === 'dist/cli.js' ? 0o755 : 0o644 })
+    length += contents.length
+    gzip += gzipSync(contents).length
+  }
+  console.log(`${file.padEnd(16)} ${kilobytes(length)}  gzip ${kilobytes(gzip)}`)
 }
 let page = 0
 for (const [path, contents] of (await buildPage()).files) {

@@ -26,8 +26,14 @@ export const bundles = {
   'dist/index.js': { ...common, platform: 'neutral', mainFields: ['module', 'main'], entryPoints: ['src/index.ts'] },
   /** The library with the parts for Node. */
   'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
-  /** The `foretoken` command. */
-  'dist/cli.js': { ...node, entryPoints: ['cli/main.ts'] },
+  /** The `foretoken` command: a start, and the code of each command in files of its own. */
+  'dist/cli.js': {
+    ...node,
+    entryPoints: { cli: 'cli/main.ts' },
+    splitting: true,
+    outdir: 'dist',
+    chunkNames: 'cli-[name]-[hash]',
+  },
   /** The OpenAI-compatible app, and its servers. */
   'dist/edge.js': { ...edge, entryPoints: ['edge/index.ts'] },
   'dist/edge-node.js': { ...node, entryPoints: ['edge/node.ts'] },
@@ -40,7 +46,7 @@ export const bundles = {
     ...common,
     platform: 'browser',
     stdin: {
-      contents: "export * from './src/index.ts'\nexport { webSpawn, webText } from './workers/web.ts'\n",
+      contents: "export * from './src/index.ts'\nexport { webGuides, webSpawn, webText } from './workers/web.ts'\n",
       resolveDir: root,
       loader: 'ts',
     },
@@ -49,7 +55,7 @@ export const bundles = {
   'dist/worker.js': {
     ...common,
     platform: 'neutral',
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/compute.ts'],
   },
   /** The text worker for Node and browsers. */
@@ -57,7 +63,15 @@ export const bundles = {
     ...common,
     platform: 'neutral',
     mainFields: ['module', 'main'],
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/text.ts'],
+  },
+  /** The guide worker for Node and browsers. */
+  'dist/guide-worker.js': {
+    ...common,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    external: ['node:os', 'node:worker_threads'],
+    entryPoints: ['workers/guide.ts'],
   },
 }

@@ -44,26 +44,35 @@ export async function buildPage() {
   const built = { compute: add('compute', 'js', await bundle('workers/compute.ts')) }
   for (const form of forms) built[form] = add(form, 'wasm', await readFile(join(root, 'wasm', 'dist', `${form}.wasm`)))
   const addresses = () => ({ __FILES__: JSON.stringify(built) })
-  const split = await build({
-    ...options(addresses()),
-    entryPoints: { engine: 'web/engine-worker.ts' },
-    splitting: true,
-    metafile: true,
-    outdir: 'page',
-    entryNames: '[name]-[hash]',
-    chunkNames: '[name]-[hash]',
-  })
-  const { outputs } = split.metafile
-  for (const { path, contents } of split.outputFiles) files.set(relative(root, path).split(sep).join('/'), contents)
-  built.engine = Object.keys(outputs).find((name) => outputs[name].entryPoint === 'web/engine-worker.ts')
-  const always = importedBy(built.engine, outputs)
-  const later = Object.keys(outputs).filter((name) => !always.has(name))
-  const main = add('main', 'js', await bundle('web/main.tsx', addresses()))
+  const later = []
+  /** Adds a script and its parts. Returns its path, then those of the parts that it always needs. */
+  const addSplit = async (entry, entryPoint) => {
+    const { outputFiles, metafile } = await build({
+      ...options(addresses()),
+      entryPoints: { [entry]: entryPoint },
+      splitting: true,
+      metafile: true,
+      outdir: 'page',
+      entryNames: '[name]-[hash]',
+      chunkNames: '[name]-[hash]',
+    })
+    for (const { path, contents } of outputFiles) files.set(relative(root, path).split(sep).join('/'), contents)
+    const names = Object.keys(metafile.outputs)
+    const script = names.find((name) => metafile.outputs[name].entryPoint === entryPoint)
+    const always = importedBy(script, metafile.outputs)
+    later.push(...names.filter((name) => !always.has(name)))
+    return [...always]
+  }
+  built.guide = add('guide', 'wasm', await readFile(join(root, 'wasm', 'dist', 'guide', 'guide.wasm')))
+  later.push(built.guide)
+  built.engine = (await addSplit('engine', 'web/engine-worker.ts'))[0]
+  const [main, ...parts] = await addSplit('main', 'web/main.tsx')
   const style = add('style', 'css', await bundle('web/style.css'))
   files.set('page/icon.svg', await readFile(join(root, 'web', 'icon.svg')))
   const html = (await readFile(join(root, 'web', 'index.html'), 'utf8'))
     .replace('%STYLE%', style)
     .replace('%MAIN%', main)
+    .replace('%PARTS%', parts.map((part) => `<link rel="modulepreload" href="${part}" />`).join('\n    '))
   files.set('index.html', Buffer.from(html))
   const paths = [...files.keys()].filter((path) => path !== 'index.html')
   const assets = ['./', ...paths.filter((path) => !later.includes(path))]

@@ -6,6 +6,7 @@ export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts
 export { at, defined } from './base/at.ts'
 export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
+export { millisecondsOf } from './base/duration.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export type { Guide, JsonSchema } from './base/guide.ts'
@@ -32,6 +33,7 @@ export type {
   TensorType,
   TokenizerSpec,
 } from './base/model.ts'
+export { nearest, nearestOf } from './base/nearest.ts'
 export { nextTurn } from './base/next-turn.ts'
 export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
@@ -48,7 +50,10 @@ export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts
 export type { Embeddings, EmbedInput, EmbedOptions } from './engine/embed.ts'
 export { Engine } from './engine/engine.ts'
 export type { PrepareOptions } from './engine/guides.ts'
+export { ModelPool } from './engine/model-pool.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
+export type { ModelLease, ModelPoolOptions, UseOptions } from './engine/pool-options.ts'
+export type { GivenModel, Loading, ModelState, ModelStatus, PooledModel } from './engine/pool-slot.ts'
 export type { Ranking, RerankOptions } from './engine/rerank.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
 export {
@@ -64,7 +69,7 @@ export {
 export { Submission } from './engine/submission.ts'
 export { openGuides } from './guide/guides.ts'
 export type { GuideInstance } from './guide/instance.ts'
-export { guideNames, guideOf, type NamedGuides } from './guide/named.ts'
+export { guideNameOf, guideNames, guideOf, type NamedGuides } from './guide/named.ts'
 export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'

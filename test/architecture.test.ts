@@ -140,7 +140,14 @@ const folders: readonly Folder[] = [
     'src/engine',
   ),
   row('src/index.ts', 'the public names', 'src/'),
-  row('workers', 'threads run kernels and tokenizers, never an engine', 'src/backend/wasm', 'src/tokens'),
+  row(
+    'workers',
+    'threads run kernels, tokenizers and grammar compilers, never an engine',
+    'src/base',
+    'src/backend/wasm',
+    'src/tokens',
+    'src/guide',
+  ),
   row(
     'edge',
     'a stranger could have written it: only public names, and the text workers of hosts',
@@ -149,9 +156,10 @@ const folders: readonly Folder[] = [
   ),
   row('node', 'files, the store, cores, devices: the rim of Node', 'src/', 'workers', 'edge'),
   row('companion', 'reads prompts for edges, and is an endpoint itself', 'src/', 'edge', 'node'),
-  row('web', 'the page: an engine in a tab', 'src/', 'workers'),
+  row('playground', 'two tools to try calls with, and the loop that runs them; knows no engine', 'src/index.ts'),
+  row('web', 'the page: an engine in a tab', 'src/', 'workers', 'playground'),
   row('bench', 'measures all of the above', 'src/', 'edge', 'node', 'companion', 'web'),
-  row('cli', 'the command; runs the benchmarks, too', 'src/', 'edge', 'node', 'companion', 'bench'),
+  row('cli', 'the command; runs the benchmarks, too', 'src/', 'edge', 'node', 'companion', 'playground', 'bench'),
 ]
 const roots = [...new Set(folders.map(({ path }) => path.split('/')[0]!))]
 

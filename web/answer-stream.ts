@@ -10,9 +10,11 @@ import { PageError } from './page-error.ts'
 export type AnswerPart =
   /** Text of the answer, or of the reasoning that some models write before it. */
   | { readonly type: 'text' | 'thought'; readonly text: string }
+  /** A part of a call of a tool: its name comes once, its arguments in pieces of JSON text. */
+  | { readonly type: 'call'; readonly index: number; readonly name: string; readonly arguments: string }
   /** How a foretoken server read the prompt. */
   | { readonly type: 'report'; readonly prefill: string; readonly exactFrom: number | undefined }
-  /** The whole text of an answer that was corrected after it had been shown. */
+  /** The whole text of an answer that was corrected after it had been shown; its calls follow. */
   | { readonly type: 'correction'; readonly text: string }
   /** The endpoint's finish reason; undefined if the stream ended with `[DONE]` alone. */
   | { readonly type: 'finish'; readonly reason: string | undefined }
@@ -109,8 +111,11 @@ function partsOf(value: unknown): AnswerPart[] {
     parts.push({ type: 'report', prefill: foretoken.prefill, exactFrom: typeof from === 'number' ? from : undefined })
   }
   const correction = isRecord(foretoken) ? foretoken.correction : undefined
-  if (isRecord(correction) && isRecord(correction.message))
-    parts.push({ type: 'correction', text: stringOf(correction.message.content) })
+  if (isRecord(correction) && isRecord(correction.message)) {
+    const { content, tool_calls: calls } = correction.message
+    parts.push({ type: 'correction', text: stringOf(content) })
+    if (Array.isArray(calls)) for (const part of callParts(calls)) parts.push(part)
+  }
   const choice = Array.isArray(choices) ? choices.filter(isRecord).find(({ index }) => (index ?? 0) === 0) : undefined
   if (!choice) return parts
   const message = [choice.delta, choice.message].find(isRecord) ?? {}
@@ -118,11 +123,28 @@ function partsOf(value: unknown): AnswerPart[] {
   if (thought) parts.push({ type: 'thought', text: thought })
   const text = stringOf(message.content) || stringOf(choice.text) || stringOf(message.refusal)
   if (text) parts.push({ type: 'text', text })
+  if (Array.isArray(message.tool_calls)) for (const part of callParts(message.tool_calls)) parts.push(part)
   const { finish_reason: reason } = choice
   if (reason === 'error') throw failed(failureIn(choice) ?? 'it gives no reason')
   if (typeof reason === 'string' && reason !== '') parts.push({ type: 'finish', reason })
   return parts
 }
+
+/** Returns the calls in a chunk, or in a whole answer, whose calls have no index. */
+function callParts(calls: readonly unknown[]): AnswerPart[] {
+  return calls.slice(0, mostCalls).flatMap((call, at): AnswerPart[] => {
+    if (!isRecord(call) || !isRecord(call.function)) return []
+    const { index = at } = call
+    if (typeof index !== 'number' || !Number.isInteger(index) || index < 0 || index >= mostCalls) return []
+    const { name, arguments: text } = call.function
+    // Some servers send the arguments as a value.
+    const written = typeof text === 'string' ? text : isRecord(text) ? JSON.stringify(text) : ''
+    return [{ type: 'call', index, name: stringOf(name), arguments: written }]
+  })
+}
+
+/** Most calls of an answer to read. */
+const mostCalls = 64
 
 /** Returns the text of a content, which is a string or a list of parts. */
 function stringOf(content: unknown): string {

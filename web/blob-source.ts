@@ -1,5 +1,6 @@
 /** Files and blobs of the browser as sources of weights. */
-import { type ByteSource, ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
+import type { ByteSource } from '../src/index.ts'
 
 /** Bytes per read: each read takes a browser milliseconds, however small it is. */
 const aheadBytes = 8 << 20

@@ -1,5 +1,5 @@
 /** Downloads a file from an address, from the front or from where an earlier download ended. */
-import { ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
 
 /** Identifies a version of the file at an address, as far as the server lets the page read it. */
 export interface Identity {

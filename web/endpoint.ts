@@ -1,14 +1,16 @@
 /** Client of an OpenAI-compatible endpoint; answers are streamed. */
-import type { Message } from '../src/index.ts'
 import { answerParts, textOf } from './answer-stream.ts'
 import { addressOf, type EndpointSettings, keyOf } from './endpoint-settings.ts'
+import type { AnswerEvents } from './engine.ts'
 import { failureText, isRecord } from './failure.ts'
 import { PageError } from './page-error.ts'
-import type { Mode } from './protocol.ts'
+import type { Mode, Question } from './protocol.ts'
 
 export interface EndpointAnswer {
   /** Time to first token as seen from here, in milliseconds; undefined if no text arrived. */
   readonly ttft: number | undefined
+  /** Whether the answer reached the endpoint's limit, so that a call in it may not be complete. */
+  readonly cut: boolean
   readonly tokens: number
   readonly tokensPerSecond: number
   /** Prefill mode, as reported by a foretoken server; undefined for others. */
@@ -31,45 +33,55 @@ export async function modelsOf(settings: EndpointSettings): Promise<string[]> {
   return data.flatMap((model) => (isRecord(model) && typeof model.id === 'string' ? [model.id] : []))
 }
 
-export interface EndpointEvents {
-  onText(text: string): void
-  /** The whole answer, which replaces what was shown of it. */
-  onCorrection(text: string): void
-}
-
 /**
- * Asks an endpoint for an answer. An endpoint that does not support `mode` reads the prompt its own
- * way, and the notes say so.
+ * Asks an endpoint for an answer. An endpoint that does not support the mode reads the prompt its
+ * own way, and the notes say so.
  */
 export async function answerFrom(
   settings: EndpointSettings,
-  messages: readonly Message[],
-  mode: Mode,
-  { onText, onCorrection }: EndpointEvents,
+  question: Question,
+  events: AnswerEvents,
   signal: AbortSignal,
 ): Promise<EndpointAnswer> {
   const begun = performance.now()
-  const { response, refused } = await askChat(settings, messages, mode, signal)
+  const { mode, tools } = question
+  const { response, refused } = await askChat(settings, question, signal)
   const notes = new Set<string>()
   let prefill = modeOf(response.headers.get('x-foretoken-prefill'))
   let exactFrom: number | undefined
   let thought = false
+  let cut = false
+  const calls = new Set<number>()
   let [first, last, tokens] = [0, 0, 0]
+  const came = () => {
+    last = performance.now()
+    first ||= last
+    tokens++
+  }
   for await (const part of answerParts(response)) {
     if (part.type === 'text') {
-      last = performance.now()
-      first ||= last
-      tokens++
-      onText(part.text)
+      came()
+      events.onText(part.text, true)
     }
-    if (part.type === 'correction') onCorrection(part.text)
+    if (part.type === 'call') {
+      came()
+      if (!calls.has(part.index)) events.onCall(part.index, part.name)
+      calls.add(part.index)
+      if (part.arguments !== '') events.onArguments(part.index, part.arguments)
+    }
+    if (part.type === 'correction') {
+      calls.clear()
+      events.onCorrection(part.text)
+    }
     if (part.type === 'thought') thought = true
     if (part.type === 'whole') notes.add('The answer arrived in one piece: the endpoint does not stream.')
     if (part.type === 'report') {
       prefill = modeOf(part.prefill) ?? prefill
       exactFrom = part.exactFrom
     }
-    if (part.type === 'finish') notes.add(endNote(part.reason))
+    if (part.type !== 'finish') continue
+    cut = part.reason === 'length' || part.reason === 'max_tokens'
+    notes.add(endNote(part.reason, tools !== undefined))
   }
   notes.delete('')
   if (tokens === 0) notes.add(thought ? 'The model reasoned but gave no answer.' : 'The answer has no text.')
@@ -78,6 +90,7 @@ export async function answerFrom(
   const seconds = (last - first) / 1000
   return {
     ttft: tokens > 0 ? first - begun : undefined,
+    cut,
     tokens,
     tokensPerSecond: seconds > 0 ? (tokens - 1) / seconds : 0,
     prefill,
@@ -95,13 +108,14 @@ const mostReason = 65_536
  * Asks for a chat completion. If the request is refused with the field that only foretoken knows,
  * it is sent again without it.
  */
-async function askChat(settings: EndpointSettings, messages: readonly Message[], mode: Mode, signal: AbortSignal) {
+async function askChat(settings: EndpointSettings, question: Question, signal: AbortSignal) {
   const { model } = settings
+  const { mode } = question
   const send = (more: object) =>
     ask(settings, '/chat/completions', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model, messages, stream: true, ...more }),
+      body: JSON.stringify({ model, stream: true, ...chatBody(question), ...more }),
       signal,
     })
   if (mode === 'exact') return { response: await send({}), refused: undefined }
@@ -111,6 +125,29 @@ async function askChat(settings: EndpointSettings, messages: readonly Message[],
   } catch (error) {
     if (!(error instanceof Refused) || (error.status !== 400 && error.status !== 422)) throw error
     return { response: await send({}), refused: error.reason }
+  }
+}
+
+/** Returns the fields of a question in OpenAI's API. Throws for a schema that is not JSON. */
+function chatBody({ messages, schema, tools, choice }: Question): object {
+  return {
+    messages: messages.map(({ tool_calls, ...message }) => ({
+      ...message,
+      ...(tool_calls && {
+        tool_calls: tool_calls.map(({ id, function: { name, arguments: values } }) => ({
+          id,
+          type: 'function',
+          function: { name, arguments: JSON.stringify(values) },
+        })),
+      }),
+    })),
+    ...(schema !== undefined && {
+      response_format: {
+        type: 'json_schema',
+        json_schema: { name: 'answer', strict: true, schema: JSON.parse(schema) },
+      },
+    }),
+    ...(tools && { tools: tools.map((tool) => ({ type: 'function', function: tool })), tool_choice: choice ?? 'auto' }),
   }
 }
 
@@ -184,10 +221,11 @@ function modeOf(text: string | null): Mode | undefined {
 }
 
 /** Returns a remark on why an answer ended; '' if it ended normally. */
-function endNote(reason: string | undefined): string {
+function endNote(reason: string | undefined, hasTools: boolean): string {
   if (reason === 'length' || reason === 'max_tokens') return 'Cut off at the endpoint’s token limit.'
   if (reason === 'content_filter') return 'Stopped by the endpoint’s content filter.'
-  if (reason === 'tool_calls' || reason === 'function_call') return 'The model called a tool, but this page has none.'
+  if (!hasTools && (reason === 'tool_calls' || reason === 'function_call'))
+    return 'The model called a tool, but was given none.'
   return ''
 }
 

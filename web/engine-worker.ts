@@ -1,16 +1,20 @@
 /** Runs the engine in a worker, so that the page never waits for a pass. */
 import './older.ts'
-import { asForetokenError, type ByteSource, Engine, ForetokenError, type ModelFiles } from '../src/index.ts'
+import { asForetokenError, ForetokenError } from '../src/base/errors.ts'
+import { Engine } from '../src/engine/engine.ts'
+import type { AnswerPart, ByteSource, ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
 import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
+import { builtBytes } from './built-bytes.ts'
 import { capability } from './capability.ts'
 import { timedPacking } from './packing.ts'
 import type { OnProgress } from './partial.ts'
-import type { FromEngine, Manifest, ModelSource, ToEngine } from './protocol.ts'
+import type { FromEngine, Manifest, ModelSource, Question, ToEngine } from './protocol.ts'
 import { fetchFile, forgetAll } from './store.ts'
 import { exactTtft, warmUp } from './timing.ts'
 import { fetchUnknown, nameOf } from './unknown.ts'
+import type { Wishes } from './wishes.ts'
 
 const base = new URL('..', self.location.href).href
 const running = new Map<number, AbortController>()
@@ -39,8 +43,14 @@ async function handle(request: ToEngine): Promise<void> {
   try {
     if (request.type === 'answer') await answer(request, control.signal)
     if (request.type === 'time') {
-      const ttft = await exactTtft(loadedEngine(), request.messages, request.cachedTokens, control.signal)
+      const { messages, cachedTokens } = request
+      const { prompt } = await wishesOf(request)
+      const ttft = await exactTtft(loadedEngine(), messages, cachedTokens, control.signal, prompt)
       post({ type: 'timed', id, ttft })
+    }
+    if (request.type === 'check') {
+      await (await import('./wishes.ts')).checkSchema(loadedEngine(), request.schema, control.signal)
+      post({ type: 'checked', id })
     }
     if (request.type === 'pack') {
       const onProgress = (done: number, total: number) => post({ type: 'packing', id, done, total })
@@ -74,6 +84,7 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
         ? { backend: await (await import('./gpu.ts')).openGpu(wasm) }
         : { threads, spawn: webSpawn(built('compute', base)) }),
       ...(model.predictor && { predictor: model.predictor }),
+      guides: async () => (await import('./guides.ts')).fetchGuides(base),
       onProgress: (done, total) => post({ type: 'progress', stage: 'load', done, total }),
     })
   } finally {
@@ -112,26 +123,11 @@ function cores(shared: boolean): Promise<Cores> {
 async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
   const modules = await Promise.all(
     forms.map(async (form) => {
-      const bytes = await coreBytes(built(form, base))
+      const bytes = await builtBytes(form, base)
       return WebAssembly.compile(bytes).catch(() => undefined)
     }),
   )
   return Object.fromEntries(forms.flatMap((form, at) => (modules[at] ? [[form, modules[at]]] : [])))
-}
-
-/**
- * Fetches a build. A failed download is an error, unlike a build that this browser cannot compile.
- */
-async function coreBytes(url: URL): Promise<ArrayBuffer> {
-  const response = await fetch(url).catch((cause) => {
-    throw new ForetokenError(
-      'network',
-      `${url} can't be reached (${cause.message}); check the network, then load again`,
-    )
-  })
-  if (!response.ok)
-    throw new ForetokenError('network', `${url} answers ${response.status}; load again, or reload the page`)
-  return response.arrayBuffer()
 }
 
 interface OpenModel {
@@ -202,24 +198,48 @@ function filesOf(name: string, files: Iterable<string>, open: (file: string) => 
 /** The penalty keeps small models from repeating themselves. */
 const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
 
+/** Returns what the question's shape and tools add to the request. Their code is loaded on first use. */
+async function wishesOf(question: Omit<Question, 'mode'>): Promise<Partial<Wishes>> {
+  if (question.schema === undefined && !question.tools) return {}
+  return (await import('./wishes.ts')).wishesOf(loadedEngine(), question)
+}
+
 async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
   const { id, messages, mode, plain } = request
-  const options = plain === undefined ? answering : { maxTokens: plain }
-  const verify = mode === 'refined'
-  const submission = loadedEngine().submit({ prompt: messages, prefill: mode, verify, signal, ...options })
+  const wishes = await wishesOf(request)
+  const options = plain === undefined ? { ...answering, ...wishes.options } : { maxTokens: plain }
+  const asked = { ...wishes.prompt, prompt: messages, prefill: mode, verify: mode === 'refined' }
+  const submission = loadedEngine().submit({ ...options, ...asked, signal })
+  const texts: string[] = []
+  let reader = wishes.newReader?.()
+  const read = (text: string): readonly AnswerPart[] => reader?.push(text) ?? [{ type: 'content', text }]
   const begun = performance.now()
+  const send = (parts: readonly AnswerPart[]) => {
+    const { exact_from, prefill } = submission.soFar
+    const exact = exact_from !== undefined || prefill === 'exact'
+    for (const part of parts) {
+      if (part.type === 'content') post({ type: 'token', id, text: part.text, exact })
+      if (part.type === 'call' || part.type === 'arguments') post({ ...part, id })
+    }
+  }
   for await (const event of submission) {
-    if (event.type === 'token')
-      post({
-        type: 'token',
-        id,
-        text: event.text,
-        exact: submission.soFar.exact_from !== undefined || submission.soFar.prefill === 'exact',
-      })
-    if (event.type === 'correction') post({ type: 'correction', id, offset: event.offset })
+    if (event.type === 'token') {
+      texts.push(event.text)
+      send(read(event.text))
+    }
+    if (event.type === 'correction') {
+      texts.length = event.index
+      reader = wishes.newReader?.()
+      const kept = texts.flatMap((text) => read(text))
+      const text = kept.map((part) => (part.type === 'content' ? part.text : '')).join('')
+      post({ type: 'correction', id, text })
+      send(kept.filter(({ type }) => type !== 'content'))
+    }
     if (event.type === 'done') {
       const { timings, cached_tokens, prefill, exact_from, memory } = event
       const { ttft_ms, prompt_tokens, decode_tokens_per_s } = timings
+      const cut = event.finishReason !== 'stop'
+      send(reader?.finish(cut) ?? [])
       post({
         type: 'answered',
         id,
@@ -229,7 +249,7 @@ async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: Ab
           cachedTokens: cached_tokens,
           tokens: event.ids.length,
           tokensPerSecond: decode_tokens_per_s,
-          cut: event.finishReason !== 'stop',
+          cut,
           prefill,
           ...(exact_from !== undefined && { exactFrom: exact_from }),
           memory: memory.wasm_bytes,

@@ -1,8 +1,7 @@
 /** The page's side of the engine's worker: its messages as promises and events. */
-import type { Message } from '../src/index.ts'
 import { built } from './built.ts'
 import { PageError } from './page-error.ts'
-import type { AnswerFigures, Device, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
+import type { AnswerFigures, Device, FromEngine, ModelSource, PackFigures, Question, ToEngine } from './protocol.ts'
 
 export type Ready = Extract<FromEngine, { type: 'ready' }>
 export type Progress = Extract<FromEngine, { type: 'progress' }>
@@ -13,10 +12,16 @@ export interface Where {
   readonly threads: number
 }
 
+/** Called with the parts of an answer, in order. */
 export interface AnswerEvents {
-  onToken(text: string, exact: boolean): void
-  /** Only the first `offset` UTF-16 units of the answer stay; other tokens follow. */
-  onCorrection(offset: number): void
+  /** `exact` is false for text from a predicted cache. */
+  onText(text: string, exact: boolean): void
+  /** The text of the answer, which replaces what was shown of it; its calls are void. */
+  onCorrection(text: string): void
+  /** A call begins; calls are numbered from 0. */
+  onCall(index: number, name: string): void
+  /** More of a call's arguments, as JSON text. */
+  onArguments(index: number, text: string): void
 }
 
 type Listener = (message: FromEngine) => void
@@ -62,27 +67,30 @@ export class TabEngine {
     })
   }
 
-  async answer(
-    messages: readonly Message[],
-    mode: Mode,
-    { onToken, onCorrection }: AnswerEvents,
-    signal: AbortSignal,
-  ): Promise<AnswerFigures> {
+  async answer(question: Question, events: AnswerEvents, signal: AbortSignal): Promise<AnswerFigures> {
     const done = await this.#ask(
-      (id) => ({ type: 'answer', id, messages, mode }),
+      (id) => ({ ...question, type: 'answer', id }),
       'answered',
       signal,
       (message) => {
-        if (message.type === 'token') onToken(message.text, message.exact)
-        if (message.type === 'correction') onCorrection(message.offset)
+        if (message.type === 'token') events.onText(message.text, message.exact)
+        if (message.type === 'correction') events.onCorrection(message.text)
+        if (message.type === 'call') events.onCall(message.index, message.name)
+        if (message.type === 'arguments') events.onArguments(message.index, message.text)
       },
     )
     return done.figures
   }
 
   /** Measures exact TTFT of the same prompt with as much of it in the cache, in milliseconds. */
-  async exactTtft(messages: readonly Message[], cachedTokens: number, signal: AbortSignal): Promise<number> {
-    return (await this.#ask((id) => ({ type: 'time', id, messages, cachedTokens }), 'timed', signal)).ttft
+  async exactTtft(question: Question, cachedTokens: number, signal: AbortSignal): Promise<number> {
+    const { mode: _, ...asked } = question
+    return (await this.#ask((id) => ({ ...asked, type: 'time', id, cachedTokens }), 'timed', signal)).ttft
+  }
+
+  /** Compiles a schema. Rejects with what is wrong with it, and where. */
+  async check(schema: string, signal: AbortSignal): Promise<void> {
+    await this.#ask((id) => ({ type: 'check', id, schema }), 'checked', signal)
   }
 
   async pack(

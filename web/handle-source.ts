@@ -2,7 +2,8 @@
  * Reads a stored file in place, instead of copying it through the browser's process. Works only in
  * a worker.
  */
-import { type ByteSource, ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
+import type { ByteSource } from '../src/index.ts'
 
 export interface HeldSource extends ByteSource {
   /** Closes the file; until then it cannot be changed or removed. */

@@ -1,5 +1,6 @@
 /** Times prefill of a list of prompts in this tab: one by one, padded, and packed. */
-import { type Engine, ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
+import type { Engine } from '../src/index.ts'
 import type { PackFigures } from './protocol.ts'
 
 const most = 64

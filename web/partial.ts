@@ -5,7 +5,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import { ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
 import { type Begun, download, type Identity, nothing } from './download.ts'
 
 export interface Wanted {

@@ -1,5 +1,5 @@
 /** The messages between the page and the engine's worker. Version 1. */
-import type { ForetokenError, Message } from '../src/index.ts'
+import type { ForetokenError, Message, ToolDefinition } from '../src/index.ts'
 
 export type Mode = 'exact' | 'predicted' | 'refined'
 
@@ -30,21 +30,32 @@ export type ModelSource =
 /** The CPU with the Wasm core, or a GPU with WebGPU, which ignores `threads`. */
 export type Device = 'cpu' | 'gpu'
 
+/** What is asked of a model. */
+export interface Question {
+  readonly messages: readonly Message[]
+  readonly mode: Mode
+  /** The JSON schema that the answer fits, as text. */
+  readonly schema?: string
+  readonly tools?: readonly ToolDefinition[]
+  /** Whether the answer begins with a call. Default `auto`. */
+  readonly choice?: 'auto' | 'required' | 'none'
+}
+
 export type ToEngine =
   | { readonly type: 'load'; readonly source: ModelSource; readonly device: Device; readonly threads: number }
-  | {
+  | (Question & {
       readonly type: 'answer'
       readonly id: number
-      readonly messages: readonly Message[]
-      readonly mode: Mode
       /**
        * Number of tokens to generate greedily without the page's repetition penalty, as other
        * engines do.
        */
       readonly plain?: number
-    }
+    })
   /** Measures exact TTFT with `cachedTokens` tokens of the prompt in the cache. */
-  | { readonly type: 'time'; readonly id: number; readonly messages: readonly Message[]; readonly cachedTokens: number }
+  | (Omit<Question, 'mode'> & { readonly type: 'time'; readonly id: number; readonly cachedTokens: number })
+  /** Compiles a schema, which loads the grammar engine. */
+  | { readonly type: 'check'; readonly id: number; readonly schema: string }
   | { readonly type: 'pack'; readonly id: number; readonly prompts: readonly string[] }
   | { readonly type: 'cancel'; readonly id: number }
   /** Removes the stored files of all models. */
@@ -96,8 +107,13 @@ export type FromEngine =
       readonly found?: Manifest
     }
   | { readonly type: 'token'; readonly id: number; readonly text: string; readonly exact: boolean }
-  /** Only the first `offset` UTF-16 units of the answer stay; other tokens follow. */
-  | { readonly type: 'correction'; readonly id: number; readonly offset: number }
+  /** The text of the answer, which replaces what came of it; its calls are void. More follows. */
+  | { readonly type: 'correction'; readonly id: number; readonly text: string }
+  /** A call of a tool begins; calls of an answer are numbered from 0. */
+  | { readonly type: 'call'; readonly id: number; readonly index: number; readonly name: string }
+  /** More of the arguments of a call, as JSON text. */
+  | { readonly type: 'arguments'; readonly id: number; readonly index: number; readonly text: string }
+  | { readonly type: 'checked'; readonly id: number }
   | { readonly type: 'answered'; readonly id: number; readonly figures: AnswerFigures }
   | { readonly type: 'timed'; readonly id: number; readonly ttft: number }
   | { readonly type: 'packing'; readonly id: number; readonly done: number; readonly total: number }

@@ -5,7 +5,9 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
+import type { ByteSource } from '../src/index.ts'
+import { memorySource } from '../src/model/source.ts'
 import { blobSource } from './blob-source.ts'
 import { download, nothing } from './download.ts'
 import { handleSource } from './handle-source.ts'

@@ -1,5 +1,6 @@
 /** Measures exact TTFT in this tab, and warms the kernels up before anybody waits. */
-import { type Engine, type Message, pageTokens } from '../src/index.ts'
+import { pageTokens } from '../src/base/kv.ts'
+import type { Engine, Message, PromptOptions } from '../src/index.ts'
 
 const oneToken = { maxTokens: 1, ignoreEos: true } as const
 
@@ -11,20 +12,21 @@ let timings = 0
 /**
  * Measures exact TTFT in milliseconds, with as much of the prompt in the prefix cache as the
  * compared answer found there (`cachedTokens`). Otherwise later questions of a chat would be
- * compared with work that nobody would do.
+ * compared with work that nobody would do. `options` are those of the compared prompt.
  */
 export async function exactTtft(
   engine: Timed,
   messages: readonly Message[],
   cachedTokens: number,
   signal: AbortSignal,
+  options: PromptOptions = {},
 ): Promise<number> {
   // A new tenant has an empty cache; the beginning is read into it first.
   const tenant = `timing ${timings++}`
-  const beginning = engine.promptIds(messages).slice(0, cachedTokens - (cachedTokens % pageTokens))
+  const beginning = engine.promptIds(messages, options).slice(0, cachedTokens - (cachedTokens % pageTokens))
   if (beginning.length > 0) await engine.submit({ ...oneToken, prompt: beginning, tenant, signal }).result()
   const begun = performance.now()
-  for await (const { type } of engine.submit({ ...oneToken, prompt: messages, tenant, signal }))
+  for await (const { type } of engine.submit({ ...oneToken, ...options, prompt: messages, tenant, signal }))
     if (type === 'token') break
   return performance.now() - begun
 }

@@ -4,7 +4,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import { ForetokenError } from '../src/index.ts'
+import { ForetokenError } from '../src/base/errors.ts'
 import { blobSource } from './blob-source.ts'
 import { download, nothing } from './download.ts'
 import { checkLength, exclusively, type Found, fetchPart, type OnProgress, readAll, sweep, write } from './partial.ts'

@@ -1,6 +1,8 @@
-/** Spawns compute workers and text workers as Node worker threads. */
+/** Spawns compute, text and guide workers as Node worker threads. */
 import { Worker } from 'node:worker_threads'
 import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
+import type { SpawnWorker } from '../src/base/serial-worker.ts'
+import type { SpawnGuides } from '../src/guide/worker-messages.ts'
 import type { SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 
@@ -38,7 +40,7 @@ export function nodeSpawn(script: URL): Spawn {
 }
 
 /**
- * Heap limit of a text worker, in MiB. The budgets of templates and tokenizing keep far below it,
+ * Heap limit of a text or guide worker, in MiB. The budgets of templates and tokenizing keep far below it,
  * since a worker that exceeds it in one allocation ends the whole process.
  */
 const textHeapMb = 512
@@ -47,6 +49,17 @@ const textHeapMb = 512
  * Returns a function that spawns text workers. `script` is the built or source form of `text.ts`.
  */
 export function nodeText(script: URL): SpawnText {
+  return spawnOf(script)
+}
+
+/**
+ * Returns a function that spawns guide workers. `script` is the built or source form of `guide.ts`.
+ */
+export function nodeGuides(script: URL): SpawnGuides {
+  return spawnOf(script)
+}
+
+function spawnOf<To, From>(script: URL): SpawnWorker<To, From> {
   return ({ message, ended }) => {
     const worker = new Worker(script, { resourceLimits: { maxOldGenerationSizeMb: textHeapMb } })
     worker.unref()

@@ -1,9 +1,11 @@
 /**
- * Spawns compute workers and text workers as web workers. Compute needs a cross-origin isolated
+ * Spawns compute, text and guide workers as web workers. Compute needs a cross-origin isolated
  * page (COOP and COEP), which may share memory.
  */
 import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
-import type { FromTextWorker, SpawnText } from '../src/tokens/text-messages.ts'
+import type { SpawnWorker } from '../src/base/serial-worker.ts'
+import type { SpawnGuides } from '../src/guide/worker-messages.ts'
+import type { SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 
 /** Returns a function that spawns compute workers. `script` is the built form of `compute.ts`. */
@@ -33,9 +35,18 @@ export function webSpawn(script: URL): Spawn {
 
 /** Returns a function that spawns text workers. `script` is the built form of `text.ts`. */
 export function webText(script: URL): SpawnText {
+  return spawnOf(script)
+}
+
+/** Returns a function that spawns guide workers. `script` is the built form of `guide.ts`. */
+export function webGuides(script: URL): SpawnGuides {
+  return spawnOf(script)
+}
+
+function spawnOf<To, From>(script: URL): SpawnWorker<To, From> {
   return ({ message, ended }) => {
     const worker = new Worker(script, { type: 'module' })
-    worker.addEventListener('message', (event: MessageEvent<FromTextWorker>) => message(event.data))
+    worker.addEventListener('message', (event: MessageEvent<From>) => message(event.data))
     worker.addEventListener('error', (event) => ended(event.message || 'it failed'))
     return {
       post: (request) => worker.postMessage(request),

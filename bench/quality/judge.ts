@@ -1,98 +1,141 @@
-/** Runs suites over methods, and averages the scores. */
+/** Runs suites over methods, case by case, and averages the scores. */
 import { at, defined } from '../../src/base/at.ts'
-import { logProbability } from '../../src/decode/score.ts'
-import { agreement } from '../../src/evaluate/agreement.ts'
 import type { Engine } from '../../src/index.ts'
-import { quantile, round } from '../stats.ts'
-import { type Effort, type MethodResult, methods } from './methods.ts'
-import { type Case, type SuiteOptions, suites } from './suites.ts'
+import { round } from '../stats.ts'
+import type { Case, Draft, SuiteOptions } from './drafts.ts'
+import { type Effort, type MethodName, methodsOf, type SwiftKvMaps } from './methods.ts'
+import { type MeanScore, meanAndError, meanOf, type Score, scoreOf } from './score.ts'
+import type { ScoreLog, ScorePlace } from './score-log.ts'
+import { suites } from './suites.ts'
 
-export interface QualityRow {
+export interface QualityRow extends MeanScore {
   readonly suite: string
   readonly length: number
   readonly method: string
   /** The requested work relative to exact prefill; null for the predictor's own plan. */
   readonly wanted: number | null
-  /** The work relative to exact prefill, by formula; the mean over the cases. */
-  readonly share: number
-  /** Median milliseconds from the prompt's ids to the logits of the first answer token. */
-  readonly ttft_ms: number
+  /** For suites with parts, the KL of each, such as by where the asked passage stands. */
+  readonly groups?: Readonly<Record<string, GroupScore>>
+}
+
+interface GroupScore {
   readonly cases: number
-  /**
-   * Mean KL divergence of the exact next-token distributions from the method's, in nats, and its
-   * standard error over the cases.
-   */
   readonly kl: number
-  readonly kl_error: number
-  /** The same for tokens 9 and later. */
-  readonly kl_late: number
-  /** Share of tokens with the same likeliest token, over all tokens and for the first alone. */
-  readonly top1: number
+  readonly kl_error: number | null
   readonly first: number
-  /** Mean negative log-likelihood of the continuation. */
-  readonly nll: number
-  /** For suites with a right answer: share of right tokens, and of right answers. */
-  readonly right?: number
-  readonly all_right?: number
-  /** For suites with choices: how often the right one is the likeliest. */
-  readonly chosen?: number
 }
 
 export interface QualityOptions extends Omit<SuiteOptions, 'length'> {
   readonly suites: readonly string[]
+  readonly methods: readonly MethodName[]
   readonly lengths: readonly number[]
   /** Shares of exact prefill's work to compare at; if empty, the predictor's own. */
   readonly shares: readonly number[]
+  /** For `swiftkv`. */
+  readonly maps: SwiftKvMaps
+  /** Where scores are kept, and those of an earlier run are found. */
+  readonly log: ScoreLog
   /** Called with each suite's rows. */
   readonly onRows?: (rows: readonly QualityRow[]) => void
   readonly onProgress?: (text: string) => void
 }
 
-export async function judgeQuality(engine: Engine, options: QualityOptions): Promise<QualityRow[]> {
-  const rows: QualityRow[] = []
+/** A suite at one length. */
+export interface SuiteDrafts {
+  readonly suite: string
+  readonly length: number
+  readonly drafts: readonly Draft[]
+}
+
+/** Makes the drafts of all suites and lengths, so that what is wrong with one shows at once. */
+export async function draftsOf(
+  engine: Engine,
+  options: Omit<SuiteOptions, 'length'> & Pick<QualityOptions, 'suites' | 'lengths'>,
+): Promise<SuiteDrafts[]> {
+  const all: SuiteDrafts[] = []
   for (const suite of options.suites)
-    for (const length of options.lengths) {
-      const cases = await defined(suites[suite])(engine, { ...options, length })
-      const judged = await judgeSuite(engine, suite, length, cases, options)
-      options.onRows?.(judged)
-      rows.push(...judged)
-    }
+    for (const length of options.lengths)
+      all.push({ suite, length, drafts: await defined(suites[suite]).drafts(engine, { ...options, length }) })
+  return all
+}
+
+export async function judgeQuality(
+  engine: Engine,
+  all: readonly SuiteDrafts[],
+  options: Omit<QualityOptions, 'suites' | 'lengths' | 'folder' | 'cases'>,
+): Promise<QualityRow[]> {
+  const rows: QualityRow[] = []
+  const methods = methodsOf(engine, options.maps)
+  for (const one of all) {
+    const judged = await judgeSuite(engine, methods, one, options)
+    options.onRows?.(judged)
+    rows.push(...judged)
+  }
   return rows
+}
+
+interface Run {
+  readonly method: MethodName | 'exact'
+  readonly share: number | undefined
 }
 
 async function judgeSuite(
   engine: Engine,
-  suite: string,
-  length: number,
-  cases: readonly Case[],
-  { seed, shares, onProgress }: QualityOptions,
+  methods: ReturnType<typeof methodsOf>,
+  { suite, length, drafts }: SuiteDrafts,
+  { seed, shares, methods: names, log, onProgress }: Parameters<typeof judgeQuality>[2],
 ): Promise<QualityRow[]> {
   const wanted = shares.length === 0 ? [undefined] : shares
-  const runs = wanted.flatMap((share) => Object.keys(methods).map((method) => ({ method, share })))
   // Refined differs from predicted only after the first tokens, and choices are compared by their
   // first.
-  const hasChoices = at(cases, 0).continuations.length > 1
-  const compared = hasChoices ? runs.filter(({ method }) => method !== 'refined') : runs
-  const refines = compared.some(({ method }) => method === 'refined')
-  const refineRows = refines ? await measuredRefineRows(engine, at(cases, 0)) : 0
-  const exact: Score[] = []
-  const scores = compared.map((): Score[] => [])
-  for (const [index, one] of cases.entries()) {
-    onProgress?.(`${suite} ${length}  ${index + 1} of ${cases.length}`)
-    const reference = await engine.workbench.logitsAfter(one)
-    exact.push(scoreOf(one, reference, { ...reference, share: 1 }))
-    for (const [column, { method, share }] of compared.entries()) {
-      const effort: Effort = { share, refineRows, seed: seed + index }
-      at(scores, column).push(scoreOf(one, reference, await defined(methods[method])(engine, one, effort)))
-    }
-  }
-  const head = { suite, length }
-  return [
-    { ...head, method: 'exact', wanted: 1, ...meanOf(exact) },
-    ...compared.map(({ method, share }, column) => {
-      return { ...head, method, wanted: share ?? null, ...meanOf(at(scores, column)) }
-    }),
+  const compared = suite === 'questions' ? names.filter((name) => name !== 'refined') : names
+  const runs: Run[] = [
+    { method: 'exact', share: 1 },
+    ...wanted.flatMap((share) => compared.map((method) => ({ method, share }))),
   ]
+  const scores = runs.map((): Score[] => [])
+  let refineRows: number | undefined
+  for (const [index, draft] of drafts.entries()) {
+    const placeOf = ({ method, share }: Run): ScorePlace => {
+      return { suite, length, index, key: draft.key, method, wanted: share ?? null }
+    }
+    const missing = runs.filter((run) => !log.get(placeOf(run)))
+    if (missing.length > 0) {
+      onProgress?.(`${suite}, ${length} tokens: ${index + 1} of ${drafts.length}`)
+      const one = await draft.make()
+      const reference = await engine.workbench.logitsAfter(one)
+      for (const run of missing) {
+        const { method, share } = run
+        if (method === 'refined') refineRows ??= await measuredRefineRows(engine, one)
+        const effort: Effort = { share, refineRows: refineRows ?? 0, seed: seed + index }
+        const result = method === 'exact' ? { ...reference, share: 1 } : await methods[method](one, effort)
+        await log.add(placeOf(run), scoreOf(one, reference, result))
+        onProgress?.(`${suite}, ${length} tokens: ${index + 1} of ${drafts.length}, ${method}`)
+      }
+    }
+    for (const [column, run] of runs.entries()) at(scores, column).push(defined(log.get(placeOf(run))))
+  }
+  return runs.map(({ method, share }, column): QualityRow => {
+    const all = at(scores, column)
+    const groups = groupsOf(drafts, all)
+    return { suite, length, method, wanted: share ?? null, ...meanOf(all), ...(groups && { groups }) }
+  })
+}
+
+function groupsOf(drafts: readonly Draft[], scores: readonly Score[]): QualityRow['groups'] {
+  const names = [...new Set(drafts.flatMap(({ group }) => group ?? []))]
+  if (names.length === 0) return undefined
+  return Object.fromEntries(
+    names.map((name) => {
+      const mine = scores.filter((_, index) => drafts[index]?.group === name)
+      const { mean, error } = meanAndError(mine.map(({ kl }) => kl))
+      const first = meanAndError(mine.map(({ first }) => first)).mean
+      return [
+        name,
+        { cases: mine.length, kl: round(mean), kl_error: error === null ? null : round(error, 2), first: round(first) },
+      ]
+    }),
+  )
 }
 
 /**
@@ -106,67 +149,4 @@ async function measuredRefineRows(engine: Engine, { prompt }: Case): Promise<num
     .then(({ exact_from, ids }) => ({ exact_from, tokens: ids.length }))
   const until = exact_from ?? tokens
   return Math.max(1, Math.round((prompt.length + until) / Math.max(1, until)))
-}
-
-type Score = Omit<QualityRow, 'suite' | 'length' | 'method' | 'wanted' | 'cases' | 'kl_error'>
-
-function scoreOf(one: Case, reference: { readonly logits: readonly Float32Array[] }, result: MethodResult): Score {
-  const [continuation] = one.continuations as readonly [readonly number[]]
-  const [exact, logits] = [at(reference.logits, 0), at(result.logits, 0)]
-  const vocab = logits.length / continuation.length
-  const { kl, top1, first } = agreement(exact, logits, vocab)
-  const late = 8 * vocab
-  const behind = continuation.length > 8 ? agreement(exact.subarray(late), logits.subarray(late), vocab).kl : kl
-  const likelihoods = result.logits.map((rows, index) => meanLogProbability(rows, at(one.continuations, index)))
-  const right = continuation.slice(0, one.gold).filter((id, row) => {
-    const scores = logits.subarray(row * vocab, (row + 1) * vocab)
-    return scores[id] === scores.reduce((a, b) => Math.max(a, b), -Infinity)
-  }).length
-  return {
-    share: result.share,
-    ttft_ms: result.ms,
-    kl,
-    kl_late: behind,
-    top1,
-    first,
-    nll: -at(likelihoods, 0),
-    ...(one.gold > 0 && { right: right / one.gold, all_right: right === one.gold ? 1 : 0 }),
-    ...(likelihoods.length > 1 && { chosen: likelihoods[0] === Math.max(...likelihoods) ? 1 : 0 }),
-  }
-}
-
-function meanLogProbability(logits: Float32Array, ids: readonly number[]): number {
-  const vocab = logits.length / ids.length
-  const total = ids.reduce(
-    (sum, id, row) => sum + logProbability(logits.subarray(row * vocab, (row + 1) * vocab), id),
-    0,
-  )
-  return total / ids.length
-}
-
-function meanOf(scores: readonly Score[]): Omit<QualityRow, 'suite' | 'length' | 'method' | 'wanted'> {
-  const mean = (of: (score: Score) => number) => scores.reduce((sum, score) => sum + of(score), 0) / scores.length
-  const kl = mean((score) => score.kl)
-  const deviation = Math.sqrt(mean((score) => (score.kl - kl) ** 2))
-  const rated = (['right', 'all_right', 'chosen'] as const).filter((name) => scores[0]?.[name] !== undefined)
-  return {
-    share: round(mean(({ share }) => share)),
-    ttft_ms: round(
-      quantile(
-        scores.map(({ ttft_ms }) => ttft_ms),
-        0.5,
-      ),
-    ),
-    cases: scores.length,
-    kl: round(kl),
-    kl_error: round(deviation / Math.sqrt(scores.length), 2),
-    kl_late: round(mean(({ kl_late }) => kl_late)),
-    top1: round(mean(({ top1 }) => top1)),
-    first: round(mean(({ first }) => first)),
-    nll: round(
-      mean(({ nll }) => nll),
-      4,
-    ),
-    ...Object.fromEntries(rated.map((name) => [name, round(mean((score) => defined(score[name])))])),
-  }
 }

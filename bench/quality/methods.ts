@@ -3,8 +3,9 @@ import { at, defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import type { Judgement } from '../../src/evaluate/judge.ts'
 import type { Engine } from '../../src/index.ts'
-import { layerCost } from '../../src/predict/cost.ts'
-import type { Case } from './suites.ts'
+import type { PredictorFile } from '../../src/predict/file.ts'
+import type { Case } from './drafts.ts'
+import { firstLayersShare, keptShare, largest, prunedShare, skippedFor, skippedShare } from './work.ts'
 
 export interface MethodResult extends Judgement {
   /** The prefill's work relative to exact prefill, by formula. */
@@ -19,80 +20,107 @@ export interface Effort {
   readonly seed: number
 }
 
-export type Method = (engine: Engine, one: Case, effort: Effort) => Promise<MethodResult>
+/** Returns SwiftKV's maps for skipping the layers from one on; they are fitted when first needed. */
+export type SwiftKvMaps = (from: number) => Promise<PredictorFile>
+
+type Method = (one: Case, effort: Effort) => Promise<MethodResult>
+
+/** The methods by name, and what they do, for people. */
+export const methodNames = {
+  predicted: 'the predictor',
+  refined: 'the predictor, made exact while the answer is written',
+  truncate: 'the first 4 and the last tokens of the prompt alone',
+  pop: 'late layers are skipped; their own weights make K and V (POP, arXiv 2602.03295)',
+  swiftkv: 'late layers are skipped; fitted weights make K and V (SwiftKV, arXiv 2410.03960, fitted in closed form)',
+  attention: 'the tokens that get least attention are dropped on the way (after LazyLLM, arXiv 2407.14057)',
+  random: 'random tokens are dropped',
+  aux: 'the first layers alone',
+} as const
+
+export type MethodName = keyof typeof methodNames
 
 /**
- * The methods by name. Each does the requested share of the work, or comes as close to it as it
- * can.
+ * Returns the methods for an engine. Each does the requested share of the work, or comes as close to
+ * it as it can.
  */
-export const methods: Readonly<Record<string, Method>> = {
-  predicted: (engine, one, effort) => predicted(engine, one, effort, 'predicted'),
+export function methodsOf(engine: Engine, maps: SwiftKvMaps): Readonly<Record<MethodName, Method>> {
+  const { config } = engine.archive
+  const { workbench } = engine
+  const wantedShare = (length: number, { share }: Effort) => share ?? sharePredicted(engine, length)
+  const skipping = skippingOf(engine, maps)
+  /** Judges a prompt of which only `positions` are left. */
+  const kept = async ({ prompt, continuations }: Case, positions: readonly number[]) => {
+    const left = positions.map((position) => at(prompt, position))
+    const judged = await workbench.logitsAfter({ prompt: left, continuations })
+    return { ...judged, share: keptShare(config, prompt.length, left.length) }
+  }
+  const predicted = async ({ prompt, continuations }: Case, effort: Effort, prefill: 'predicted' | 'refined') => {
+    const { share, refineRows } = effort
+    const window = share === undefined ? undefined : windowFor(engine, prompt.length, share)
+    const how = { prefill, refineRows, ...(window !== undefined && { window }) }
+    const judged = await workbench.logitsAfter({ prompt, continuations }, how)
+    return { ...judged, share: sharePredicted(engine, prompt.length, window) }
+  }
+  const skipped = async (one: Case, effort: Effort, how: 'pop' | 'swiftkv') => {
+    const part = skippedFor(config, one.prompt.length, wantedShare(one.prompt.length, effort))
+    const judged = await (await skipping(how, part.from))(one, part.window)
+    return { ...judged, share: skippedShare(config, one.prompt.length, part) }
+  }
+  return {
+    predicted: (one, effort) => predicted(one, effort, 'predicted'),
 
-  refined: (engine, one, effort) => predicted(engine, one, effort, 'refined'),
+    refined: (one, effort) => predicted(one, effort, 'refined'),
 
-  /** Keeps the first 4 tokens and the last. */
-  async truncate(engine, { prompt, continuations }, effort) {
-    const share = wantedShare(engine, prompt.length, effort)
-    const kept = keptTokens(engine, prompt.length, share)
-    const ends = [...prompt.slice(0, 4), ...prompt.slice(4 - kept)]
-    return { ...(await engine.workbench.logitsAfter({ prompt: ends, continuations })), share }
-  },
+    truncate(one, effort) {
+      const { length } = one.prompt
+      const count = keptTokens(engine, length, wantedShare(length, effort))
+      return kept(one, [...range(0, 4), ...range(length - count + 4, length)])
+    },
 
-  /** Keeps the first 4, the last 16, and others drawn at random. */
-  async random(engine, { prompt, continuations }, effort) {
-    const share = wantedShare(engine, prompt.length, effort)
-    const next = createRandom(effort.seed)
-    const kept = keptTokens(engine, prompt.length, share)
-    const middle = prompt.slice(4, -16).map((_, index) => ({ index, key: next() }))
-    const drawn = middle.sort((a, b) => a.key - b.key).slice(0, Math.max(0, kept - 20))
-    const positions = drawn.map(({ index }) => index + 4).sort((a, b) => a - b)
-    const sampled = [...prompt.slice(0, 4), ...positions.map((position) => at(prompt, position)), ...prompt.slice(-16)]
-    return { ...(await engine.workbench.logitsAfter({ prompt: sampled, continuations })), share }
-  },
+    pop: (one, effort) => skipped(one, effort, 'pop'),
 
-  /**
-   * Prunes as LazyLLM does: the first layers, two thirds of the share, see all tokens, and the
-   * others see the most attended ones.
-   */
-  async attention(engine, { prompt, continuations }, effort) {
-    const share = wantedShare(engine, prompt.length, effort)
-    const { layers } = engine.archive.config
-    const layer = Math.max(1, Math.round(share * layers * (2 / 3)))
-    const above = (share * layers - layer) / (layers - layer)
-    const keep = keptTokens(engine, prompt.length, above)
-    return { ...(await engine.workbench.logitsPruned({ prompt, continuations }, { layer, keep })), share }
-  },
+    swiftkv: (one, effort) => skipped(one, effort, 'swiftkv'),
 
-  /** Runs the first layers alone. */
-  async aux(engine, { prompt, continuations }, effort) {
-    const { layers } = engine.archive.config
-    const run = Math.max(1, Math.round(wantedShare(engine, prompt.length, effort) * layers))
-    return { ...(await engine.workbench.logitsOfLayers({ prompt, continuations }, run)), share: run / layers }
-  },
+    /** The first layers, two thirds of the share, see all tokens; the others see some. */
+    async attention({ prompt, continuations }, effort) {
+      const { length } = prompt
+      const { layers } = config
+      const share = wantedShare(length, effort)
+      const layer = Math.min(layers - 1, Math.max(1, Math.round(share * layers * (2 / 3))))
+      const keep = largest(24, length, (keep) => prunedShare(config, length, { layer, keep }) <= share)
+      const judged = await workbench.logitsPruned({ prompt, continuations }, { layer, keep })
+      return { ...judged, share: prunedShare(config, length, { layer, keep }) }
+    },
+
+    /** Keeps the first 4, the last 16, and others drawn at random. */
+    random(one, effort) {
+      const { length } = one.prompt
+      const next = createRandom(effort.seed)
+      const count = keptTokens(engine, length, wantedShare(length, effort))
+      const middle = range(4, length - 16).map((position) => ({ position, key: next() }))
+      const drawn = middle.sort((a, b) => a.key - b.key).slice(0, Math.max(0, count - 20))
+      const positions = drawn.map(({ position }) => position).sort((a, b) => a - b)
+      return kept(one, [...range(0, 4), ...positions, ...range(length - 16, length)])
+    },
+
+    async aux({ prompt, continuations }, effort) {
+      const { length } = prompt
+      const share = wantedShare(length, effort)
+      const run = largest(1, config.layers, (layers) => firstLayersShare(config, length, layers) <= share)
+      const judged = await workbench.logitsOfLayers({ prompt, continuations }, run)
+      return { ...judged, share: firstLayersShare(config, length, run) }
+    },
+  }
 }
 
-async function predicted(
-  engine: Engine,
-  { prompt, continuations }: Case,
-  { share, refineRows }: Effort,
-  prefill: 'predicted' | 'refined',
-): Promise<MethodResult> {
-  const window = share === undefined ? undefined : windowFor(engine, prompt.length, share)
-  const how = { prefill, refineRows, ...(window !== undefined && { window }) }
-  const judged = await engine.workbench.logitsAfter({ prompt, continuations }, how)
-  return { ...judged, share: defined(engine.prediction).share(engine.archive.config, prompt.length, 0, window) }
-}
-
-function wantedShare(engine: Engine, length: number, { share }: Effort): number {
-  return share ?? defined(engine.prediction).share(engine.archive.config, length, 0)
+/** Returns the share of the predictor's own plan, or with `window` exact tokens at the end. */
+function sharePredicted({ prediction, archive }: Engine, length: number, window?: number): number {
+  return defined(prediction).share(archive.config, length, 0, window)
 }
 
 /** Returns the largest window within the share, and at least 16. */
 function windowFor(engine: Engine, length: number, share: number): number {
-  let window = 16
-  while (window < length && defined(engine.prediction).share(engine.archive.config, length, 0, window + 1) <= share)
-    window++
-  return window
+  return largest(16, length, (window) => sharePredicted(engine, length, window) <= share)
 }
 
 /**
@@ -100,8 +128,25 @@ function windowFor(engine: Engine, length: number, share: number): number {
  * than that share of the tokens, since attention grows with the square.
  */
 function keptTokens(engine: Engine, length: number, share: number): number {
-  const { linear, square } = layerCost(engine.archive.config)
-  const wanted = share * (linear * length + square * length * length)
-  const kept = (Math.sqrt(linear * linear + 4 * square * wanted) - linear) / (2 * square)
-  return Math.max(24, Math.min(length, Math.round(kept)))
+  return largest(Math.min(24, length), length, (kept) => keptShare(engine.archive.config, length, kept) <= share)
+}
+
+/** Returns a function that makes a baseline the first time and keeps it. */
+function skippingOf({ workbench, archive }: Engine, maps: SwiftKvMaps) {
+  const made = new Map<string, ReturnType<Engine['workbench']['skipping']>>()
+  const make = async (how: 'pop' | 'swiftkv', from: number) => {
+    // Where no layer is skipped there is nothing to fit.
+    const fitted = how === 'swiftkv' && from < archive.config.layers
+    return workbench.skipping(fitted ? await maps(from) : from)
+  }
+  return (how: 'pop' | 'swiftkv', from: number) => {
+    const name = `${how} ${from}`
+    const skipping = made.get(name) ?? make(how, from)
+    made.set(name, skipping)
+    return skipping
+  }
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
 }

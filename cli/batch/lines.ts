@@ -76,7 +76,13 @@ const sampling = {
 
 const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
 /** foretoken's addition to OpenAI's fields. */
-const foretoken = optional(z.strictObject({ prefill }))
+const foretoken = optional(
+  z.strictObject({
+    prefill,
+    // Lines have no log-probabilities, raw or not.
+    raw_logprobs: optional(z.boolean()),
+  }),
+)
 
 const plain = z
   .strictObject({

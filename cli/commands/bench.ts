@@ -1,4 +1,5 @@
 /** `foretoken bench`: dispatches to the benchmarks. */
+import { assentTo } from '../assent.ts'
 import { benchLoadCommand } from '../bench/load.ts'
 import { benchModesCommand } from '../bench/modes.ts'
 import { benchPrepackCommand } from '../bench/prepack.ts'
@@ -12,6 +13,8 @@ import { type Invocation, UsageError } from '../parse.ts'
 
 export async function bench({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const [kind, trace, ...more] = operands
+  // The other two ask a server, or read records.
+  if (kind !== 'load' && kind !== 'report' && flags.model !== undefined) await assentTo(flags.model, flags, signal)
   if (kind === 'replay' && trace !== undefined && more.length === 0) return benchReplayCommand(trace, flags, signal)
   if (kind === 'report' && more.length === 0) return benchReportCommand(trace ?? 'bench/record', flags)
   if (trace !== undefined || kind === 'replay' || kind === undefined)

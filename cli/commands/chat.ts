@@ -1,8 +1,19 @@
 /** `foretoken chat`: runs a conversation in the terminal. */
 import { createInterface } from 'node:readline/promises'
 import { Readable } from 'node:stream'
-import { type AnyEngine, asForetokenError, type Message } from '../../node/index.ts'
+import {
+  type AnyEngine,
+  asForetokenError,
+  type CorrectionEvent,
+  type DoneEvent,
+  type Message,
+  planAnswer,
+} from '../../node/index.ts'
+import { shownArguments } from '../../playground/arguments.ts'
+import { answerWithTools, type Choice, type Step } from '../../playground/loop.ts'
+import { playgroundTools } from '../../playground/tools.ts'
 import { AnswerWriter } from '../answer-writer.ts'
+import { type ChatSettings, changed, chatCommands, checkSettings, settingsOf } from '../chat-settings.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, openAny, summaryLine, verifies } from '../session.ts'
@@ -11,7 +22,14 @@ import { decodePieces } from '../text.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('chat takes no prompt; type it after the chat starts')
+  let settings = await settingsOf(flags)
   const { model, engine } = await openAny(flags, signal)
+  try {
+    await checkSettings(engine, settings)
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
   const terminal = Boolean(process.stdin.isTTY)
   const lines = terminal
     ? createInterface({ input: process.stdin, output: process.stderr, terminal })
@@ -28,7 +46,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
     lines.close()
   })
   if (terminal) {
-    note(`${model}. /clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`, 'aside')
+    note(`${model}. /help lists the commands, /exit or Ctrl-D ends the chat, Ctrl-C stops an answer.`, 'aside')
     lines.setPrompt('> ')
     lines.prompt()
   }
@@ -37,10 +55,14 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
       const text = line.trim()
       if (text === '/exit' || text === '/quit') break
       if (text === '/clear') messages = [...start]
-      else if (text.startsWith('/')) note(`unknown command ${text}; the commands are /clear and /exit`)
+      else if (/^\/(schema|tools)(\s|$)/.test(text)) settings = await followed(engine, settings, text)
+      else if (text === '/help')
+        for (const [command, about] of Object.entries(chatCommands)) note(`${command.padEnd(28)}${about}`)
+      else if (text.startsWith('/')) note(`unknown command ${text}; /help lists the commands`)
       else if (text !== '') {
         answering = new AbortController()
-        messages = await turn(engine, flags, [...messages, { role: 'user', content: text }], answering.signal)
+        const asked = { engine, flags, settings, signal: answering.signal }
+        messages = await turn(asked, [...messages, { role: 'user', content: text }])
         answering = undefined
       }
       if (terminal) lines.prompt()
@@ -51,27 +73,135 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
   }
 }
 
+/** Follows a command; one that fails changes nothing. */
+async function followed(engine: AnyEngine, settings: ChatSettings, line: string): Promise<ChatSettings> {
+  try {
+    const { settings: next, told } = await changed(engine, settings, line)
+    note(told, 'aside')
+    return next
+  } catch (error) {
+    note(error instanceof UsageError ? error.message : asForetokenError(error).message)
+    return settings
+  }
+}
+
+interface Asked {
+  readonly engine: AnyEngine
+  readonly flags: Flags
+  readonly settings: ChatSettings
+  readonly signal: AbortSignal
+}
+
 /**
  * Answers the last message. Returns the conversation with the answer, partial if it was stopped; if
  * there is no answer, returns it without the last message.
  */
-async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
-  const writer = new AnswerWriter(answerTerminal(verifies(flags)))
+async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
+  const writers: AnswerWriter[] = []
+  const begin = () => {
+    const writer = new AnswerWriter(answerTerminal(verifies(asked.flags)))
+    writers.push(writer)
+    return writer
+  }
+  const { choice } = asked.settings
   try {
-    for await (const event of engine.submit({ ...generateOptions(flags, signal), prompt: messages })) {
-      if (event.type === 'token') writer.push(event.text)
-      if (event.type === 'correction') writer.correct(event)
-      if (event.type === 'done') {
-        writer.finish()
-        note(summaryLine(event), 'aside')
-      }
+    if (!choice) {
+      const writer = begin()
+      const done = await plainStep(asked, messages, writer)
+      writer.finish()
+      note(summaryLine(done), 'aside')
+      return [...messages, { role: 'assistant', content: writer.text }]
     }
+    const ask = async (now: readonly Message[], allowed: Choice): Promise<Step> => {
+      const writer = begin()
+      const step = await callingStep(asked, now, allowed, writer)
+      // An answer without a call ends its line, even if it is empty.
+      if (step.calls.length === 0) writer.finish()
+      else writer.stop()
+      note(summaryLine(step.done), 'aside')
+      for (const call of step.calls) note(`${call.name} ${shownArguments(call.arguments)}`)
+      return step
+    }
+    const said = await answerWithTools(messages, choice, ask, (_, result) => note(`= ${result}`))
+    return said.at(-1)?.content === '' ? messages.slice(0, -1) : [...messages, ...said]
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    writer.stop()
+    writers.at(-1)?.stop()
     if (code === 'aborted') note('stopped', 'aside')
     else note(code === 'context_exceeded' ? `${message}. /clear starts a new conversation` : message)
-    if (writer.text === '') return messages.slice(0, -1)
+    const text = writers.map((writer) => writer.text).join('')
+    return text === '' ? messages.slice(0, -1) : [...messages, { role: 'assistant', content: text }]
   }
-  return [...messages, { role: 'assistant', content: writer.text }]
+}
+
+function plainStep({ engine, flags, settings, signal }: Asked, messages: readonly Message[], writer: AnswerWriter) {
+  const request = { ...generateOptions(flags, signal), prompt: messages, guide: settings.guide }
+  return answered(engine, request, {
+    onText: (text) => writer.push(text),
+    onCorrection: (correction) => writer.correct(correction),
+  })
+}
+
+/** Asks with tools. A call that is cut short is none. */
+async function callingStep(
+  { engine, flags, settings, signal }: Asked,
+  messages: readonly Message[],
+  choice: Choice,
+  writer: AnswerWriter,
+): Promise<Step & { readonly done: DoneEvent }> {
+  const { guide } = settings
+  const plan = planAnswer(engine, { prompt: messages, tools: playgroundTools, toolChoice: choice, guide })
+  const texts: string[] = []
+  let reader = plan.reader()
+  let calls: { name: string; arguments: string }[] = []
+  /** Reads parts of the answer, and returns their content. */
+  const read = (parts: ReturnType<typeof reader.push>) => {
+    let content = ''
+    for (const part of parts) {
+      if (part.type === 'call') calls.push({ name: part.name, arguments: '' })
+      if (part.type === 'arguments') calls[part.index]!.arguments += part.text
+      if (part.type === 'content') content += part.text
+    }
+    return content
+  }
+  // The tools stay in the prompt of an answer that may not call them.
+  const request = { ...generateOptions(flags, signal), prompt: messages, tools: playgroundTools, ...plan.options }
+  const done = await answered(engine, request, {
+    onText(text) {
+      texts.push(text)
+      writer.push(read(reader.push(text)))
+    },
+    onCorrection({ index }) {
+      texts.length = index
+      reader = plan.reader()
+      calls = []
+      const kept = texts.reduce((length, text) => length + read(reader.push(text)).length, 0)
+      writer.correct({ index, offset: kept })
+    },
+  })
+  const cut = done.finishReason !== 'stop'
+  writer.push(read(reader.finish(cut)))
+  if (cut && calls.length > 0) note('the call was cut short; allow longer answers with --max-tokens')
+  return { text: writer.text, calls: cut ? [] : calls, done }
+}
+
+interface AnswerEvents {
+  onText(text: string): void
+  onCorrection(correction: CorrectionEvent): void
+}
+
+async function answered(
+  engine: AnyEngine,
+  request: Parameters<AnyEngine['submit']>[0],
+  { onText, onCorrection }: AnswerEvents,
+): Promise<DoneEvent> {
+  let done: DoneEvent | undefined
+  for await (const event of engine.submit(request)) {
+    if (event.type === 'token') onText(event.text)
+    if (event.type === 'correction') onCorrection(event)
+    if (event.type === 'done') done = event
+  }
+  // An answer ends with this event, or fails.
+  if (!done) throw new Error('the answer ended without its last event')
+  return done
 }

@@ -8,6 +8,7 @@ import { openLlama } from '../../companion/llama/reader.ts'
 import type { PromptReader } from '../../companion/reader.ts'
 import { parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import { defaultModel, machineKeyPath, makeMachineKey } from '../../node/index.ts'
+import { assentTo } from '../assent.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { displayName, environmentKeys, isLoopback, type Shared, serveEngine, serveModel } from '../serving.ts'
@@ -36,6 +37,7 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
   const { threads, context = 4096 } = flags
   const named = flags.model ?? defaultModel
   const ignoreConfig = flags['ignore-config']
+  await assentTo(named, flags, signal)
   return serveEngine(await openLlama({ model: named, context, threads, ignoreConfig }), signal, served)
 }
 

@@ -7,6 +7,7 @@ import {
   defaultModel,
   ForetokenError,
   isOnnx,
+  ModelPool,
   machineKey,
   machineKeyPath,
   pageFile,
@@ -16,26 +17,36 @@ import {
 } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { displayName, environmentKeys, isLoopback, serveAny } from '../serving.ts'
+import { displayName, environmentKeys, isLoopback, serveAny, serveEngine } from '../serving.ts'
+import { namesOf, openPool } from '../several.ts'
 import { note } from '../terminal.ts'
 import { readText } from '../text.ts'
 
-export async function serve({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
+export async function serve({ flags, operands, all }: Invocation, signal: AbortSignal): Promise<number> {
   if (operands.length > 0) throw new UsageError('serve takes no operands; use --model to choose a model')
   const hostname = flags.host ?? '127.0.0.1'
-  const config = await configOf(flags, hostname)
+  const models = namesOf(all.model ?? [flags.model ?? defaultModel])
+  const names = models.map(({ name }) => name)
+  // Models that are loaded when they are used: several, or one that is not to stay.
+  const pooled = models.length > 1 || flags.keep !== undefined || flags.idle !== undefined
+  const config = await configOf(flags, hostname, pooled ? undefined : names)
   // Checks the config before loading a model.
-  createApp({ engine: unloaded, config })
-  return serveAny(flags, signal, {
+  createApp({ ...(pooled ? { models: noPool(names) } : { engine: unloaded }), config })
+  const page = isLoopback(hostname) ? { page: pageOf({ ...flags, model: models[0]?.model ?? defaultModel }) } : {}
+  const served = {
     hostname,
     port: flags.port ?? 8787,
     stallSeconds: config.limits?.stallSeconds,
-    appOf: (shared) =>
-      createApp({ ...shared, config, fetch: peerFetch, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
-    announce: (url) => {
-      note(`${config.models![0]} at ${url}/v1`)
+    announce: (url: string) => {
+      note(`${config.models?.[0] ?? names.join(', ')} at ${url}/v1`)
       if (isLoopback(hostname)) note(`chat in your browser: ${url}/`)
     },
+  }
+  const common = { config, fetch: peerFetch, ...page }
+  if (!pooled) return serveAny(flags, signal, { ...served, appOf: (shared) => createApp({ ...shared, ...common }) })
+  return serveEngine(await openPool(models, flags, signal), signal, {
+    ...served,
+    appOf: ({ engine: models, ...shared }) => createApp({ models, ...shared, ...common }),
   })
 }
 
@@ -55,10 +66,11 @@ function pageOf({ model = defaultModel, predictor }: Flags): Page {
   }
 }
 
-async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
+/** `names` are those of the only model; undefined if there are several. */
+async function configOf(flags: Flags, hostname: string, names: readonly string[] | undefined): Promise<ServerConfig> {
   const json = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
   return {
-    models: [displayName(flags.model ?? defaultModel)],
+    ...(names && { models: [...names] }),
     ...json,
     ...(flags.companion && { companions: [...(json.companions ?? []), ...(await companionsOf(flags.companion))] }),
     listen: isLoopback(hostname) ? 'loopback' : 'public',
@@ -82,4 +94,8 @@ async function companionsOf(urls: readonly string[]): Promise<NonNullable<Server
 
 async function unloaded(): Promise<never> {
   throw new ForetokenError('internal', 'this app only checks a config')
+}
+
+function noPool(names: readonly string[]) {
+  return new ModelPool(names.map((name) => ({ name, load: unloaded })))
 }

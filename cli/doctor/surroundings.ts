@@ -1,10 +1,11 @@
 /** Checks the model's surroundings: folders, disk, network, optional packages, a config, a port. */
 import { reserveOf } from '../../node/disk.ts'
+import { home } from '../../node/home.ts'
 import { hubEndpoint } from '../../node/hub.ts'
 import { aliases, asForetokenError, defaultModel } from '../../node/index.ts'
 import { proxyFor } from '../../node/proxy.ts'
 import { isOffline } from '../../node/pull-model.ts'
-import { home, hubCache } from '../../node/store.ts'
+import { hubCache } from '../../node/store.ts'
 import type { Flags } from '../flags.ts'
 import { size } from '../terminal.ts'
 import type { Check, Finding } from './check.ts'

@@ -76,12 +76,18 @@ export const answerFlags = {
   'json-schema': {
     value: 'text',
     name: 'FILE|TYPE',
-    on: ['run', 'batch'],
+    on: answerCommands,
     about: 'answer in JSON that fits this schema, or of this type, such as object or integer',
   },
-  choice: { value: 'texts', name: 'A,B', on: ['run', 'batch'], about: 'answer with one of these; may be repeated' },
-  regex: { value: 'text', on: ['run', 'batch'], about: 'answer with what this regex matches as a whole' },
-  grammar: { value: 'file', on: ['run', 'batch'], about: 'answer with what this grammar matches: Lark or GBNF' },
+  choice: { value: 'texts', name: 'A,B', on: answerCommands, about: 'answer with one of these; may be repeated' },
+  regex: { value: 'text', on: answerCommands, about: 'answer with what this regex matches as a whole' },
+  grammar: { value: 'file', on: answerCommands, about: 'answer with what this grammar matches: Lark or GBNF' },
+  tools: { on: ['chat'], about: 'give the model a calculator and a clock to call' },
+  'tool-choice': {
+    value: ['auto', 'required', 'none'],
+    on: ['chat'],
+    about: 'whether an answer begins with a call of a tool: as the model decides, always, or never; default auto',
+  },
   'top-logprobs': {
     value: 'whole',
     min: 0,

@@ -16,6 +16,7 @@ export interface Flag {
     | 'number'
     | 'seed'
     | 'wholes'
+    | 'duration'
     | 'texts'
     | readonly string[]
   readonly min?: number
@@ -24,8 +25,10 @@ export interface Flag {
   readonly name?: string
   readonly on: readonly Command[]
   readonly about: string
+  /** Whether a command takes the flag several times; `Invocation.all` has all of its values. */
+  readonly many?: boolean
   /** Overrides for single commands; a command's help shows only its own. */
-  readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
+  readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name' | 'many'> & { readonly about?: string }>>
 }
 
 /** Commands that load an engine. */

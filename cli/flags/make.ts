@@ -54,7 +54,13 @@ export const makeFlags = {
     on: ['fit'],
     about: 'least exact tokens at the end as a share of the prompt; default 1/6',
   },
-  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens for each stage; default 80000' },
+  tokens: {
+    value: 'whole',
+    min: 1,
+    on: ['fit', 'eval'],
+    about: 'tokens for each stage; default 80000',
+    by: { eval: { about: 'swiftkv: tokens to fit from; default 20000' } },
+  },
   ridge: {
     value: 'number',
     min: 0,

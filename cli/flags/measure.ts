@@ -1,29 +1,48 @@
 /** Flags of measurements and of the models that they compare. */
 import { answerCommands, type Flag } from './flag.ts'
 
+const suites = 'documents, code, turns, lm, chat, recall, questions or lambada'
+
 /** The flags, in the order of the help. */
 export const measureFlags = {
   suite: {
     value: 'texts',
     on: ['eval', 'bench'],
-    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all',
-    by: { bench: { about: 'wire: lm, chat, recall, questions or lambada; may be repeated; default: lm' } },
+    about: `${suites}; may be repeated; default: all`,
+    by: { bench: { about: `wire: ${suites}; may be repeated; default: lm` } },
+  },
+  methods: {
+    value: 'texts',
+    on: ['eval'],
+    about:
+      'predicted, refined, truncate, pop, swiftkv, attention, random or aux; may be repeated; default: all. swiftkv needs texts in the folder train of --data',
   },
   work: {
     value: 'wholes',
     min: 1,
     max: 100,
     on: ['eval'],
-    about: 'percent of exact prefill’s work to compare at, such as 33,50,67; default: the predictor’s own',
+    about: 'percent of exact prefill’s work to compare at, such as 25,36,50; default: the predictor’s own',
   },
   cases: {
     value: 'whole',
     min: 1,
     on: ['eval', 'bench'],
-    about: 'prompts for each suite and length; default 20',
+    about: 'prompts for each suite and length; default 30',
     by: { bench: { about: 'wire: prompts for each suite and length; default 10' } },
   },
-  lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
+  lengths: {
+    value: 'wholes',
+    min: 1,
+    on: ['eval', 'bench'],
+    about: 'prompt lengths, such as 32,128,512,1024',
+    by: { eval: { about: 'prompt lengths, such as 512,1024,2048,4096; default 512,1024' } },
+  },
+  resume: {
+    value: 'file',
+    on: ['eval'],
+    about: 'keep the scores of each prompt in this file, and go on where an earlier run with it was',
+  },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
   dataset: {
     value: 'texts',
@@ -36,6 +55,10 @@ export const measureFlags = {
     on: ['fit', 'eval', 'bench'],
     about: 'folder of the named data sets; default $FORETOKEN_DATA',
     by: {
+      eval: {
+        about:
+          'folder of the data sets, with eval/, prompts/ and, to leave out what was trained on, train/; default $FORETOKEN_DATA',
+      },
       fit: { name: 'FILE', about: 'texts to fit from: JSON lines, JSON or plain, gzipped or not; may be repeated' },
       bench: { about: 'prepack, wire: folder of the named data sets; default $FORETOKEN_DATA' },
     },

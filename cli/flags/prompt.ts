@@ -15,7 +15,7 @@ export const promptFlags = {
     by: {
       run: { about: modelOrOnnx },
       chat: { about: modelOrOnnx },
-      serve: { about: modelOrOnnx },
+      serve: { about: `${modelOrOnnx}; may be repeated: requests choose by name`, many: true },
       embed: { about: 'an embedding model: a name of `ls --available`, hf:owner/repo[/file], https://... or a path' },
     },
   },

@@ -24,6 +24,18 @@ export const serveFlags = {
     on: ['serve'],
     about: 'address of a companion that may compute prompts; key: $FORETOKEN_COMPANION_KEY; may be repeated',
   },
+  keep: {
+    value: 'whole',
+    min: 1,
+    max: 1000,
+    on: ['serve'],
+    about: 'most models in memory at once; default: as many as fit; models are then loaded when they are used',
+  },
+  idle: {
+    value: 'duration',
+    on: ['serve'],
+    about: 'unload a model that nobody has used for this long, such as 10m; default: when another needs its place',
+  },
   backend: {
     value: ['wasm', 'webgpu', 'llama'],
     on: [...answerCommands, 'embed', 'serve', 'companion', 'bench'],

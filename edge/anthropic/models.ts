@@ -1,9 +1,11 @@
 /** Lists models as Anthropic's clients read them. */
-import type { TextService } from '../../src/index.ts'
+import type { ListedModel } from '../models.ts'
 import type { ModelInfo } from './answer-schemas.ts'
 
-/** Returns one model. Its limits are known only when it has been loaded. */
-export function modelInfoOf(id: string, engine: Pick<TextService, 'context'> | undefined): ModelInfo {
+type Listed = Pick<ListedModel, 'id' | 'engine'>
+
+/** Returns one model. Its limits are known only while it is loaded. */
+export function modelInfoOf({ id, engine }: Listed): ModelInfo {
   return {
     type: 'model',
     id,
@@ -20,11 +22,11 @@ export function modelInfoOf(id: string, engine: Pick<TextService, 'context'> | u
 }
 
 /** Returns the list of all models, as one page. */
-export function modelInfos(ids: readonly string[], engine: Pick<TextService, 'context'> | undefined) {
+export function modelInfos(listed: readonly Listed[]) {
   return {
-    data: ids.map((id) => modelInfoOf(id, engine)),
+    data: listed.map(modelInfoOf),
     has_more: false,
-    first_id: ids[0] ?? null,
-    last_id: ids.at(-1) ?? null,
+    first_id: listed[0]?.id ?? null,
+    last_id: listed.at(-1)?.id ?? null,
   }
 }

@@ -4,6 +4,7 @@ import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
+import { inTurns } from '../json.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
 import { entries } from '../schemas/common.ts'
 import { done as end, frame } from '../sse.ts'
@@ -42,17 +43,16 @@ export const chat: Endpoint<typeof chatRequest> = {
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
         const answers = await collect(events, reading)
+        const list: object[] = []
+        for (const [index, { done, tokens, parts }] of answers.entries()) {
+          const content = body.logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
+          const logprobs = content ? { content, refusal: null } : null
+          list.push({ index, message: messageOf(parts), logprobs, finish_reason: parts.finishReason(done) })
+        }
         return {
           ...head,
           object: 'chat.completion',
-          choices: answers.map(({ done, tokens, parts }, index) => ({
-            index,
-            message: messageOf(parts),
-            logprobs: body.logprobs
-              ? { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null }
-              : null,
-            finish_reason: parts.finishReason(done),
-          })),
+          choices: list,
           usage: usage(answers, choices),
         }
       },

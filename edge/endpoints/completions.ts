@@ -1,10 +1,11 @@
 /** Answers `POST /v1/completions`. */
-import type { DoneEvent, TextService } from '../../src/index.ts'
+import type { DoneEvent, TextService, TokenEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { newId } from '../ids.ts'
+import { inTurns } from '../json.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
@@ -50,14 +51,15 @@ export const completions: Endpoint<typeof completionRequest> = {
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
         const answers = await collect(events, reading)
+        const list: object[] = []
+        for (const [index, { done, tokens }] of answers.entries()) {
+          const scores = scored ? await inTurns(tokens, ({ token }) => scoresOf(engine, token)) : null
+          const logprobs = scores && logprobsOf(scores, tokens)
+          list.push({ index, text: echo(index) + done.text, logprobs, finish_reason: finishReason(done) })
+        }
         return {
           ...head,
-          choices: answers.map(({ done, tokens }, index) => ({
-            index,
-            text: echo(index) + done.text,
-            logprobs: scored ? logprobsOf(engine, tokens) : null,
-            finish_reason: finishReason(done),
-          })),
+          choices: list,
           usage: usageOf(
             answers.map(({ done }) => done),
             choices,
@@ -95,7 +97,8 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
   const correct = (index: number, done: DoneEvent, answer: ReadAnswer) => {
     const corrected = answer.corrected(done)
     if (!corrected) return ''
-    const logprobs = scored && { logprobs: logprobsOf(engine, answer.tokens) }
+    const scores = answer.tokens.map(({ token }) => scoresOf(engine, token))
+    const logprobs = scored && { logprobs: logprobsOf(scores, answer.tokens) }
     return frame({ ...head, choices: [], ...noUsage, foretoken: { correction: { index, ...corrected, ...logprobs } } })
   }
   const finish = (index: number, done: DoneEvent, answer: ReadAnswer) => {
@@ -117,7 +120,15 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
     // What a client was shown can't be called back: the correction comes whole, at the end.
     if (answer.correction) return event.type === 'done' ? finish(index, event.done, answer) : ''
     const shown = event.type === 'token' ? event.token.text : ''
-    const logprobs = scored && tokens.length > 0 ? { logprobs: logprobsOf(engine, tokens) } : undefined
+    const logprobs =
+      scored && tokens.length > 0
+        ? {
+            logprobs: logprobsOf(
+              tokens.map(({ token }) => scoresOf(engine, token)),
+              tokens,
+            ),
+          }
+        : undefined
     if (shown !== '' || logprobs) text += chunk(index, shown, logprobs)
     return event.type === 'done' ? text + finish(index, event.done, answer) : text
   }
@@ -145,19 +156,24 @@ function textOf(prompt: Prompt, { tokenizer }: TextService): string {
   return typeof prompt === 'string' ? prompt : tokenizer.decode(prompt)
 }
 
+/** Returns a token, and its alternatives by their text; undefined if none were asked for. */
+function scoresOf(engine: TextService, token: TokenEvent) {
+  const top = token.topLogprobs?.map((other) => scoredText(engine, other))
+  return {
+    ...scoredText(engine, token),
+    top: top && Object.fromEntries(top.map(({ token, logprob }) => [token, logprob] as const)),
+  }
+}
+
 /**
  * Returns log-probabilities in the older form: parallel lists. Offsets are in the answer's own
  * text, in UTF-16 units.
  */
-function logprobsOf(engine: TextService, tokens: readonly VisibleToken[]) {
-  const scored = tokens.map(({ token }) => scoredText(engine, token))
-  const tops = tokens.map(({ token }) =>
-    token.topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),
-  )
+function logprobsOf(scores: readonly ReturnType<typeof scoresOf>[], tokens: readonly VisibleToken[]) {
   return {
-    tokens: scored.map(({ token }) => token),
-    token_logprobs: scored.map(({ logprob }) => logprob),
-    top_logprobs: tops.every((top) => top !== undefined) ? tops.map((top) => Object.fromEntries(top)) : null,
+    tokens: scores.map(({ token }) => token),
+    token_logprobs: scores.map(({ logprob }) => logprob),
+    top_logprobs: scores.every(({ top }) => top !== undefined) ? scores.map(({ top }) => top) : null,
     text_offset: tokens.map(({ offset }) => offset),
   }
 }

@@ -1,8 +1,9 @@
 /** Answers `POST /v1/embeddings`. */
-import { type EmbedOptions, nextTurn } from '../../src/index.ts'
+import type { EmbedOptions } from '../../src/index.ts'
 import type { Computation } from '../compute.ts'
 import { ApiError } from '../errors.ts'
 import type { PlanContext } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { type EmbeddingsRequest, embeddingsRequest } from '../schemas/embeddings.ts'
 
 interface Embedding extends Computation<typeof embeddingsRequest> {
@@ -25,15 +26,17 @@ export const embeddings: Embedding = {
     const { model } = context
     const { signal } = options
     const usage = { prompt_tokens: total, total_tokens: total }
-    const pieces = ['{"object":"list","data":[']
-    for (const [index, vector] of vectors.entries()) {
-      const embedding = body.encoding_format === 'base64' ? `"${base64Of(vector)}"` : `[${numbersOf(vector)}]`
-      pieces.push(`${index > 0 ? ',' : ''}{"object":"embedding","index":${index},"embedding":${embedding}}`)
-      // Writing thousands of vectors takes long, so the host's event loop runs in between.
-      if (index % 8 === 7) await nextTurn(signal)
-    }
-    pieces.push(`],"model":${JSON.stringify(model)},"usage":${JSON.stringify(usage)}}`)
-    return { body: pieces.join(''), tokens: total }
+    const data = await inTurns(
+      vectors,
+      (vector, index) => {
+        const embedding = body.encoding_format === 'base64' ? `"${base64Of(vector)}"` : vectorJson(vector)
+        return `{"object":"embedding","index":${index},"embedding":${embedding}}`
+      },
+      signal,
+      8,
+    )
+    const end = `],"model":${JSON.stringify(model)},"usage":${JSON.stringify(usage)}}`
+    return { body: `{"object":"list","data":[${data.join(',')}${end}`, tokens: total }
   },
   async vectors(body, { engine, model }, options) {
     const { dimensions } = body
@@ -69,9 +72,9 @@ function optionsOf({ input_type: kind, prefix, pooling, normalize, dimensions }:
   }
 }
 
-/** Returns numbers as JSON: nine digits tell any two 32-bit floats apart. */
-function numbersOf(vector: Float32Array): string {
-  return Array.from(vector, (value) => Number(value.toPrecision(9))).join(',')
+/** Returns a vector as JSON: nine digits tell any two 32-bit floats apart. */
+export function vectorJson(vector: Float32Array): string {
+  return `[${Array.from(vector, (value) => Number(value.toPrecision(9))).join(',')}]`
 }
 
 function base64Of(vector: Float32Array): string {

@@ -54,6 +54,7 @@ export function optionsOf(
     prefill,
     // A whole answer has not been shown to anyone before it is corrected.
     verify: more?.verify ?? (refines(prefill) ? !body.stream : undefined),
+    rawLogprobs: more?.raw_logprobs ?? undefined,
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
 }

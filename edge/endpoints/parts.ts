@@ -35,6 +35,9 @@ export class AnswerParts {
   readonly calls: AnsweredCall[] = []
   /** All parts so far, in order; adjacent ones are not joined. */
   readonly all: AnswerPart[] = []
+  /** Where the text of each part of content began in the answer's text. */
+  readonly starts = new Map<AnswerPart, number>()
+  #contents = 0
 
   constructor(reader: AnswerReader, format: ToolFormatName | undefined) {
     this.#reader = reader
@@ -69,8 +72,11 @@ export class AnswerParts {
   #keep(parts: readonly AnswerPart[]): readonly AnswerPart[] {
     for (const part of parts) {
       this.all.push(part)
-      if (part.type === 'content') this.content += part.text
-      else if (part.type === 'reasoning') this.reasoning += part.text
+      if (part.type === 'content') {
+        this.content += part.text
+        this.starts.set(part, this.#reader.startOf(this.#contents++))
+      }
+      if (part.type === 'reasoning') this.reasoning += part.text
       else if (part.type === 'call') this.calls.push({ id: newCallId(this.#format), name: part.name, arguments: '' })
       else if (part.type === 'arguments') {
         const call = this.calls[part.index]

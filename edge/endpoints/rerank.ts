@@ -1,6 +1,7 @@
 /** Answers `POST /v1/rerank`. */
 import type { Computation } from '../compute.ts'
 import { ApiError } from '../errors.ts'
+import { jsonOf } from '../json.ts'
 import { type RerankRequest, rerankRequest } from '../schemas/rerank.ts'
 
 export const rerank: Computation<typeof rerankRequest> = {
@@ -36,7 +37,7 @@ export const rerank: Computation<typeof rerankRequest> = {
       .slice(0, most ?? documents.length)
     const total = tokens.reduce((sum, count) => sum + count, 0)
     const usage = { prompt_tokens: total, total_tokens: total }
-    return { body: JSON.stringify({ object: 'list', model, results, usage }), tokens: total }
+    return { body: await jsonOf({ object: 'list', model, results, usage }, signal), tokens: total }
   },
 }
 

@@ -1,8 +1,10 @@
 /** The items of a response, in the order in which they came: thoughts, messages and calls. */
 import type { AnswerPart } from '../../src/index.ts'
 import { newId } from '../ids.ts'
-import type { AnsweredCall } from './parts.ts'
+import { type AnsweredCall, objectOf } from './parts.ts'
 import type { TokenLogprob } from './tokens.ts'
+
+export type ItemStatus = 'completed' | 'incomplete'
 
 interface Common {
   readonly id: string
@@ -49,6 +51,10 @@ export class ResponseItems {
     }
   }
 
+  get isOpen(): boolean {
+    return this.#open
+  }
+
   /** Closes the open item. */
   close(): ItemChange[] {
     if (!this.#open) return []
@@ -87,6 +93,16 @@ export class ResponseItems {
 
 function newMessage(): ResponseItem {
   return { type: 'message', id: newId('msg', '_'), text: '', logprobs: [] }
+}
+
+/** Returns the status of an item that is over: a call must not be run unless its arguments are whole. */
+export function statusOf(item: ResponseItem, status: ItemStatus): ItemStatus {
+  return isCutCall(item) ? 'incomplete' : status
+}
+
+/** Whether an item is a call whose arguments are no JSON object: the answer ended in their middle. */
+export function isCutCall(item: ResponseItem | undefined): boolean {
+  return item?.type === 'function_call' && objectOf(item.text) === undefined
 }
 
 /** Returns an item as the API has it. */

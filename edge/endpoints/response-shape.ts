@@ -5,7 +5,7 @@ import { newId } from '../ids.ts'
 import type { ResponsesRequest } from '../schemas/responses.ts'
 import { countsOf, reportOf } from '../usage.ts'
 import type { AnswerParts } from './parts.ts'
-import { itemBody, type ResponseItem } from './response-items.ts'
+import { type ItemStatus, isCutCall, itemBody, type ResponseItem, statusOf } from './response-items.ts'
 
 interface ResponseFacts {
   readonly model: string
@@ -30,13 +30,15 @@ export class ResponseShape {
 
   /** Returns the whole response. `items` are those of the answer. */
   finished(done: DoneEvent, items: readonly ResponseItem[], { reasoningTokens }: AnswerParts) {
-    const status = this.statusOf(done)
+    const status = this.statusOf(done, items)
     const { prompt, cached, completion } = countsOf([done], 1)
     // Only the last item can be cut short.
     const last = items.length - 1
-    const output = items.map((item, index) => itemBody(item, index === last ? status : 'completed'))
+    const output = items.map((item, index) => itemBody(item, statusOf(item, index === last ? status : 'completed')))
     return this.#object(status, output, {
-      incomplete_details: status === 'completed' ? null : { reason: 'max_output_tokens' },
+      // The API has no word for a call that a stop string cut.
+      incomplete_details:
+        status === 'completed' ? null : done.finishReason === 'stop' ? {} : { reason: 'max_output_tokens' },
       usage: {
         input_tokens: prompt,
         input_tokens_details: { cached_tokens: cached },
@@ -48,8 +50,8 @@ export class ResponseShape {
     })
   }
 
-  statusOf({ finishReason }: DoneEvent): 'completed' | 'incomplete' {
-    return finishReason === 'stop' ? 'completed' : 'incomplete'
+  statusOf({ finishReason }: DoneEvent, items: readonly ResponseItem[]): ItemStatus {
+    return finishReason === 'stop' && !isCutCall(items.at(-1)) ? 'completed' : 'incomplete'
   }
 
   failed(error: ApiError) {

@@ -7,16 +7,20 @@ import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'
 import { frame } from '../sse.ts'
 import type { Answered, News, ReadAnswer } from './collect.ts'
+import { MessageTokens } from './message-tokens.ts'
 import {
   type ItemChange,
+  type ItemStatus,
   itemBody,
   type ResponseItem,
   ResponseItems,
   reasoningPart,
+  statusOf,
   textPart,
 } from './response-items.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
+import type { VisibleToken } from './visible.ts'
 
 interface Parts {
   readonly shape: ResponseShape
@@ -40,32 +44,47 @@ export function responseFrames({ shape, answer, logprob }: Parts) {
       event('response.in_progress', { response: shape.begun() })
     )
   }
-  const changed = (changes: readonly ItemChange[], status: string, scored: readonly TokenLogprob[]) =>
-    changes.map((change) => changeEvents(event, change, status, change.type === 'delta' ? scored : [])).join('')
+  const tokens = new MessageTokens(answer.parts)
+  /** Adds scores to a message, and returns them. */
+  const scoresOf = (item: ResponseItem | undefined, shown: readonly VisibleToken[]) => {
+    if (!logprob || item?.type !== 'message') return []
+    const scores = shown.map(({ token }) => logprob(token))
+    for (const score of scores) item.logprobs.push(score)
+    return scores
+  }
+  const changed = (changes: readonly ItemChange[], status: ItemStatus, scores: readonly TokenLogprob[] = []) =>
+    changes.map((change) => changeEvents(event, change, status, change.type === 'delta' ? scores : [])).join('')
   /** Writes the news of one event of the answer. */
-  const write = ({ parts: news, tokens }: News) => {
-    const scored = logprob ? tokens.map(({ token }) => logprob(token)) : []
-    const made = news.flatMap((part) => items.add(part, answer.parts.calls))
-    const opens = made.length === 0 && scored.length > 0 && items.all.length === 0
-    const changes = opens ? items.openMessage() : made
-    const delta = changes.find(({ type, item }) => type === 'delta' && item.type === 'message')
-    const message = items.all.findLast(({ type }) => type === 'message')
-    if (message?.type === 'message') for (const one of scored) message.logprobs.push(one)
-    const extra =
-      !delta && scored.length > 0 && message
-        ? changed([{ type: 'delta', index: items.all.indexOf(message), item: message, text: '' }], '', scored)
-        : ''
-    return changed(changes, 'completed', delta ? scored : []) + extra
+  const write = ({ parts: news, tokens: shown }: News) => {
+    tokens.add(shown)
+    return news
+      .map((part) => {
+        const changes = items.add(part, answer.parts.calls)
+        return changed(changes, 'completed', scoresOf(items.all.at(-1), tokens.take(part)))
+      })
+      .join('')
+  }
+  /** Writes the scores of tokens that show no text of their own. */
+  const writeRest = () => {
+    const rest = logprob ? tokens.rest() : []
+    if (rest.length === 0) return ''
+    const opened = items.all.length === 0 ? items.openMessage() : []
+    const item = items.all.findLast(({ type }) => type === 'message')
+    const scores = scoresOf(item, rest)
+    if (!item || items.all.at(-1) !== item || !items.isOpen) return changed(opened, 'completed')
+    const delta = { type: 'delta', index: items.all.length - 1, item, text: '' } as const
+    return changed(opened, 'completed') + changed([delta], 'completed', scores)
   }
   const close = (done: DoneEvent) => {
-    const status = shape.statusOf(done)
-    const opened = items.all.length === 0 ? changed(items.openMessage(), status, []) : ''
-    const closed = changed(items.close(), status, [])
     const corrected = answer.corrected(done)
-    const correction = corrected ? event('foretoken.correction', corrected) : ''
+    const rest = corrected ? '' : writeRest()
     const whole = corrected ? itemsOf(answer, logprob) : items.all
-    const response = shape.finished(done, whole, answer.parts)
-    return opened + closed + correction + event(`response.${status}`, { response })
+    const status = shape.statusOf(done, whole)
+    const opened = items.all.length === 0 ? changed(items.openMessage(), status) : ''
+    const closed = changed(items.close(), status)
+    const correction = corrected ? event('foretoken.correction', corrected) : ''
+    const response = shape.finished(done, corrected ? whole : items.all, answer.parts)
+    return rest + opened + closed + correction + event(`response.${status}`, { response })
   }
 
   return {
@@ -87,12 +106,22 @@ export function responseFrames({ shape, answer, logprob }: Parts) {
 }
 
 /** Returns the items of a whole answer. */
-export function itemsOf({ parts, tokens }: Pick<Answered, 'parts' | 'tokens'>, logprob: Parts['logprob']) {
+function itemsOf({ parts, tokens }: Pick<Answered, 'parts' | 'tokens'>, logprob: Parts['logprob']) {
   const items = new ResponseItems()
-  for (const part of parts.all) items.add(part, parts.calls)
+  const shown = new MessageTokens(parts)
+  shown.add(tokens)
+  const score = (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
+    if (logprob && item?.type === 'message') for (const { token } of scores) item.logprobs.push(logprob(token))
+  }
+  for (const part of parts.all) {
+    items.add(part, parts.calls)
+    score(items.all.at(-1), shown.take(part))
+  }
   if (items.all.length === 0) items.openMessage()
-  const message = items.all.findLast(({ type }) => type === 'message')
-  if (logprob && message?.type === 'message') for (const { token } of tokens) message.logprobs.push(logprob(token))
+  score(
+    items.all.findLast(({ type }) => type === 'message'),
+    shown.rest(),
+  )
   return items.all
 }
 
@@ -102,11 +131,11 @@ type Write = (type: string, data: object) => string
 function changeEvents(
   event: Write,
   { type, index: output_index, item, text }: ItemChange,
-  status: string,
+  status: ItemStatus,
   logprobs: readonly TokenLogprob[],
 ): string {
   const added = () => event('response.output_item.added', { output_index, item: itemBody(item, 'in_progress') })
-  const done = () => event('response.output_item.done', { output_index, item: itemBody(item, status) })
+  const done = () => event('response.output_item.done', { output_index, item: itemBody(item, statusOf(item, status)) })
   const place = { item_id: item.id, output_index }
   const inside = { ...place, content_index: 0 }
   if (item.type === 'function_call') {

@@ -5,15 +5,19 @@
 import { ForetokenError, type TokenEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect, ReadAnswer } from './collect.ts'
+import { MessageTokens } from './message-tokens.ts'
 import { type BodyCall, type BodyMessage, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
+import { type ResponseItem, ResponseItems } from './response-items.ts'
 import { ResponseShape } from './response-shape.ts'
-import { itemsOf, responseFrames } from './response-stream.ts'
+import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { planOf } from './tools.ts'
+import type { VisibleToken } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
   form: 'response',
@@ -52,7 +56,24 @@ export const responses: Endpoint<typeof responsesRequest> = {
       async body(events) {
         const [answer] = await collect(events, reading)
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
-        return shape.finished(answer.done, itemsOf(answer, logprob), answer.parts)
+        const { done, tokens, parts } = answer
+        const items = new ResponseItems()
+        const shown = new MessageTokens(parts)
+        shown.add(tokens)
+        const score = async (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
+          if (!scored || item?.type !== 'message') return
+          for (const one of await inTurns(scores, ({ token }) => tokenLogprob(engine, token))) item.logprobs.push(one)
+        }
+        for (const part of parts.all) {
+          items.add(part, parts.calls)
+          await score(items.all.at(-1), shown.take(part))
+        }
+        if (items.all.length === 0) items.openMessage()
+        await score(
+          items.all.findLast(({ type }) => type === 'message'),
+          shown.rest(),
+        )
+        return shape.finished(done, items.all, parts)
       },
       frame: stream.frame,
       failed: stream.failed,

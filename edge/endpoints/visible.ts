@@ -11,6 +11,8 @@ export interface VisibleToken {
   readonly token: TokenEvent
   /** Index in the answer's text at which the token's text begins, in UTF-16 units. */
   readonly offset: number
+  /** Index at which it ends. */
+  readonly end: number
 }
 
 interface VisibleOptions {
@@ -19,17 +21,13 @@ interface VisibleOptions {
   readonly shown?: readonly number[] | undefined
 }
 
-interface Held extends VisibleToken {
-  readonly end: number
-}
-
 export class VisibleTokens {
   readonly #tokenizer: TextService['tokenizer']
   /** Holds a character that lacks bytes: it belongs to the token that completes it. */
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #isEnd: (id: number) => boolean
   readonly #shown: ReadonlySet<number>
-  readonly #held: Held[] = []
+  readonly #held: VisibleToken[] = []
   /** Length of the text of all tokens so far, in UTF-16 units. */
   #length = 0
   /** Length of the text that was shown. */

@@ -14,14 +14,20 @@ export interface Cost {
   readonly tokens: number
 }
 
+/**
+ * A full context in the unit of the stock of tokens, unless `limits.tokens` sets it: models differ
+ * in their contexts, and a request counts by its share of one.
+ */
+const fullContext = 2 ** 20
+
 export class Admission {
   readonly #limits: Config['limits']
   readonly #several: boolean
   readonly #answers: Shares
   /** Answers by key. */
   readonly #answersOfKeys: Shares
-  /** Created with the first request, when the context is known. */
-  #open: { readonly tokens: Shares; readonly gate: Gate } | undefined
+  readonly #tokens: Shares
+  readonly #gate: Gate
 
   constructor(config: Config) {
     const { concurrency, concurrencyPerKey } = config.limits
@@ -30,6 +36,8 @@ export class Admission {
     const bounded = concurrencyPerKey !== undefined
     this.#answers = new Shares(concurrency, this.#several && !bounded ? 'half' : 'all')
     this.#answersOfKeys = new Shares(Number.POSITIVE_INFINITY, 'all', concurrencyPerKey)
+    this.#tokens = new Shares(config.limits.tokens ?? concurrency * fullContext, this.#several ? 'half' : 'all')
+    this.#gate = this.#opened()
   }
 
   /** Answers being generated. */
@@ -39,7 +47,7 @@ export class Admission {
 
   /** Requests that wait for room. */
   get waiting(): number {
-    return this.#open?.gate.waiting ?? 0
+    return this.#gate.waiting
   }
 
   /**
@@ -51,7 +59,6 @@ export class Admission {
   async enter(caller: Caller, cost: Cost, context: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
     const { concurrency } = this.#limits
-    const { gate, tokens } = (this.#open ??= this.#opened(context))
     if (cost.answers > concurrency)
       throw new ApiError(
         400,
@@ -65,36 +72,35 @@ export class Admission {
     const key = caller.key?.sha256 ?? ''
     // A configured limit of keys refuses at once.
     if (!this.#answersOfKeys.isFair(key, cost.answers)) throw this.#refusalOfKey(key, this.#limits.concurrencyPerKey)
-    return gate.enter({
+    const tokens = this.#limits.tokens === undefined ? Math.ceil((cost.tokens / context) * fullContext) : cost.tokens
+    return this.#gate.enter({
       tenant,
-      amounts: [cost.answers, Math.min(cost.tokens, tokens.total), cost.answers],
+      amounts: [cost.answers, Math.min(tokens, this.#tokens.total), cost.answers],
       holders: [tenant, tenant, key],
       signal,
     })
   }
 
-  #opened(context: number): { readonly tokens: Shares; readonly gate: Gate } {
-    const { concurrency, tokens: total = concurrency * context, waiting, waitSeconds } = this.#limits
-    const tokens = new Shares(total, this.#several ? 'half' : 'all')
-    const gate = new Gate({
-      stocks: [this.#answers, tokens, this.#answersOfKeys],
+  #opened(): Gate {
+    const { waiting, waitSeconds } = this.#limits
+    return new Gate({
+      stocks: [this.#answers, this.#tokens, this.#answersOfKeys],
       maxWaiting: waiting,
       // Tenants also share the places to wait.
       ...(this.#several && { maxWaitingPerTenant: Math.max(1, waiting >> 1) }),
       waitMs: waitSeconds * 1000,
-      busy: (refusal) => this.#refusal(refusal, tokens),
+      busy: (refusal) => this.#refusal(refusal),
       cancelled: (reason) => reason,
     })
-    return { tokens, gate }
   }
 
   /**
    * If only other tenants may use the remaining room, the limit is the tenant's; if there is none
    * at all, it is the server's.
    */
-  #refusal({ request }: Refusal, tokens: Shares): ApiError {
+  #refusal({ request }: Refusal): ApiError {
     const { tenant = '', amounts: [answers = 0, tokensAsked = 0] = [], holders: [, , key = ''] = [] } = request
-    if (this.#answers.hasRoom(answers) && tokens.hasRoom(tokensAsked))
+    if (this.#answers.hasRoom(answers) && this.#tokens.hasRoom(tokensAsked))
       return this.#refusalOfKey(key, this.#answers.heldBy(tenant))
     const { used, total } = this.#answers
     return new ApiError(503, `${used} answers are being generated, of ${total} at once; try again`, {

@@ -83,14 +83,14 @@ export function gaugeLines({ name, help, value, type = 'gauge' }: Gauge): string
   return [...header(name, help, type), `${name} ${value}`]
 }
 
-/** Returns the lines of one gauge per set of labels; none if there are no values. */
+/** Returns the lines of one gauge or counter per set of labels; none if there are no values. */
 export function labelledGaugeLines(
-  { name, help }: Pick<Gauge, 'name' | 'help'>,
+  { name, help, type = 'gauge' }: Omit<Gauge, 'value'>,
   values: readonly (readonly [labels: Labels, value: number])[],
 ): string[] {
   if (values.length === 0) return []
   return [
-    ...header(name, help, 'gauge'),
+    ...header(name, help, type),
     ...values.map(([labels, value]) => `${name}${braced(labelText(labels))} ${value}`),
   ]
 }

@@ -9,8 +9,8 @@ import type { Contract, Endpoint, Plan } from '../exchange.ts'
 import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { entries } from '../schemas/common.ts'
 import { conversationOf } from './conversation.ts'
+import { idleMsOf } from './keep-alive.ts'
 import { answerLines, loaded, type Said } from './lines.ts'
-import { namedModel } from './names.ts'
 import { engineOptions, thinkingOf } from './options.ts'
 import { type ChatRequest, chatRequest, type TextRequest, textRequest } from './schemas.ts'
 
@@ -18,7 +18,7 @@ import { type ChatRequest, chatRequest, type TextRequest, textRequest } from './
 export const common = {
   entries: ({ limits }: Config) => ({ ...entries, messages: limits.messages, images: 16 }),
   anyType: true,
-  modelOf: namedModel,
+  idleMs: idleMsOf,
 } satisfies Partial<Contract<never>>
 
 export const chat: Endpoint<typeof chatRequest> = {

@@ -1,10 +1,10 @@
-/** Describes the model as Ollama's lists do: `/api/tags`, `/api/ps`, `/api/show`, `/api/version`. */
+/** Describes the models as Ollama's lists do: `/api/tags`, `/api/ps`, `/api/show`, `/api/version`. */
 import { planAnswer, type TextService } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import { ApiError } from '../errors.ts'
 import { fillTokens } from '../fill-in-the-middle.ts'
 import type { RequestContext, Server } from '../server.ts'
-import { engineOf, modelNames } from '../server.ts'
+import { hostOf } from '../server.ts'
 import { common } from './answers.ts'
 import { tagged } from './names.ts'
 import { type Details, type RunningResponse, type ShowResponse, showRequest, type TagsResponse } from './schemas.ts'
@@ -19,41 +19,44 @@ export function versionPage(): Response {
   return Response.json({ version })
 }
 
-/** Lists the names of the model. The config's names need no loaded engine. */
+/** Lists the names of all models. The config's names need no loaded engine. */
 export function tags(server: Server) {
   return async (c: RequestContext): Promise<Response> => {
-    const { config, holder } = server
-    const names = config.models ?? modelNames(config, await engineOf(c, server))
+    const listed = await server.models.list(hostOf(c))
     const modified_at = sinceOf(server)
-    const models = names.map((name) => ({ ...listedOf(name, holder.loaded), modified_at }))
+    const models = listed.map(({ id, engine }) => ({ ...listedOf(id, engine), modified_at }))
     return Response.json({ models } satisfies TagsResponse)
   }
 }
 
-/** Lists the model if it is in memory. */
+/** Lists the models in memory. */
 export function running(server: Server) {
   return (): Response => {
-    const { config, holder } = server
-    const engine = holder.loaded
-    const models = engine
-      ? modelNames(config, engine).map((name) => ({
-          ...listedOf(name, engine),
-          expires_at: never,
-          size_vram: 0,
-          context_length: engine.context,
-        }))
-      : []
+    const models = (server.models.listed ?? []).flatMap(({ id, engine, leavesInMs }) =>
+      engine
+        ? [
+            {
+              ...listedOf(id, engine),
+              expires_at: leavesInMs === undefined ? never : new Date(Date.now() + leavesInMs).toISOString(),
+              size_vram: 0,
+              context_length: engine.context,
+            },
+          ]
+        : [],
+    )
     return Response.json({ models } satisfies RunningResponse)
   }
 }
 
-/** The model stays in memory for as long as the server runs. */
+/** When a model leaves that stays until another needs its place, or for as long as the server runs. */
 const never = '2100-01-01T00:00:00.000Z'
 
 /** Returns the query of `POST /api/show`. */
 export function show(server: Server): Query<typeof showRequest> {
+  const { entries, anyType } = common
   return {
-    ...common,
+    entries,
+    anyType,
     form: 'ollamaModel',
     schema: showRequest,
     async answer(_body, { engine }): Promise<ShowResponse> {

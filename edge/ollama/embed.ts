@@ -1,6 +1,7 @@
 /** Answers `POST /api/embed`. */
 import type { Computation } from '../compute.ts'
-import { embeddings } from '../endpoints/embeddings.ts'
+import { embeddings as openai, vectorJson } from '../endpoints/embeddings.ts'
+import { inTurns } from '../json.ts'
 import { common } from './answers.ts'
 import { type EmbedResponse, embedRequest } from './schemas.ts'
 
@@ -12,15 +13,15 @@ export const embed: Computation<typeof embedRequest> = {
   texts: ({ input }) => ({ param: 'input', list: [input].flat() }),
   async run({ model, input, dimensions }, context, options) {
     const begun = performance.now()
-    const made = await embeddings.vectors({ model, input, dimensions }, context, options)
-    const body: EmbedResponse = {
-      model,
-      embeddings: made.vectors.map((vector) => Array.from(vector, (value) => Number(value.toPrecision(9)))),
+    const made = await openai.vectors({ model, input, dimensions }, context, options)
+    const embeddings = await inTurns(made.vectors, vectorJson, options.signal, 8)
+    const rest: Omit<EmbedResponse, 'model' | 'embeddings'> = {
       total_duration: nanoseconds(performance.now() - begun + context.loadMs),
       load_duration: nanoseconds(context.loadMs),
       prompt_eval_count: made.total,
     }
-    return { body: JSON.stringify(body), tokens: made.total }
+    const head = `{"model":${JSON.stringify(model)},"embeddings":[${embeddings.join(',')}]`
+    return { body: `${head},${JSON.stringify(rest).slice(1)}`, tokens: made.total }
   },
 }
 

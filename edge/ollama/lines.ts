@@ -6,7 +6,9 @@ import { type AnsweredCall, type AnswerParts, objectOf } from '../endpoints/part
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
 import type { VisibleToken } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
+import { idleMsOf, type KeepAlive } from './keep-alive.ts'
 import type { AnsweredToolCall, Summary } from './schemas.ts'
 
 /** What an answer, or a line of it, says. */
@@ -46,7 +48,12 @@ export function answerLines(
       const [answer] = await collect(events, reading)
       if (!answer) throw new ForetokenError('internal', 'there is no answer')
       const { done, tokens, parts } = answer
-      return { ...summaryOf(model, done, loadMs), ...field(saidBy(parts)), ...scored(tokens) }
+      const scores = logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
+      return {
+        ...summaryOf(model, done, loadMs),
+        ...field(saidBy(parts)),
+        ...(scores && scores.length > 0 && { logprobs: scores }),
+      }
     },
     frame(event) {
       if (event.type === 'progress')
@@ -94,11 +101,11 @@ function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number)
 }
 
 /** Returns the answer to a request that only loads the model. */
-export function loaded(model: string, loadMs: number, keepAlive: unknown): Summary {
+export function loaded(model: string, loadMs: number, keepAlive: KeepAlive): Summary {
   return {
     ...headOf(model),
     done: true,
-    done_reason: keepAlive === 0 ? 'unload' : 'load',
+    done_reason: idleMsOf({ keep_alive: keepAlive }) === 0 ? 'unload' : 'load',
     total_duration: nanoseconds(loadMs),
     load_duration: nanoseconds(loadMs),
     prompt_eval_count: 0,

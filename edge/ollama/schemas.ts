@@ -15,6 +15,7 @@ import {
   z,
 } from '../schemas/common.ts'
 import { callArguments, chatTool, toolName } from '../schemas/tools.ts'
+import { keepAlive } from './keep-alive.ts'
 
 const host = harmless('the server decides how it runs the model')
 
@@ -67,7 +68,7 @@ const shared = {
   logprobs: z.boolean().nullish(),
   top_logprobs: z.number().int().min(0).max(20).nullish(),
   format: sampling.format,
-  keep_alive: harmless('the model stays in memory'),
+  keep_alive: keepAlive,
   truncate: harmless('a prompt that is too long is refused, not shortened'),
   shift: harmless('an answer ends where the context is full'),
   foretoken: extension.nullish(),
@@ -116,7 +117,7 @@ export const embedRequest = z
     input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
     dimensions: z.number().int().min(1).nullish().openapi({ description: 'Keeps the first numbers of each vector.' }),
     options: options.nullish(),
-    keep_alive: harmless('the model stays in memory'),
+    keep_alive: keepAlive,
     truncate: harmless('a text that is too long is refused, not shortened'),
   })
   .openapi('OllamaEmbedRequest')

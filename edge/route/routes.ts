@@ -19,6 +19,8 @@ const patience = { firstMs: 30_000, stallMs: 10_000 }
 
 /** State of a companion, for the metrics. */
 export interface CompanionState {
+  /** The model that it reads prompts for. */
+  readonly model: string
   readonly name: string
   /** 1 if it is in use, 0.5 if the next request tries it, 0 if it failed and is paused. */
   readonly up: number
@@ -27,9 +29,9 @@ export interface CompanionState {
 export class Routes {
   readonly #config: Config
   readonly #fetch: Fetch
-  #engine: AnyEngine | undefined
-  #answering: Answering | undefined
-  #companions: StaticCompanions<RemoteCompanion> | undefined
+  /** What answers for each engine; it goes with the engine. */
+  readonly #answering = new WeakMap<AnyEngine, Answering>()
+  readonly #companions = new WeakMap<AnyEngine, StaticCompanions<RemoteCompanion>>()
 
   constructor(config: Config, fetch: Fetch) {
     this.#config = config
@@ -41,35 +43,41 @@ export class Routes {
    * knows their state. Throws `unsupported` if the engine cannot work with companions.
    */
   of(engine: AnyEngine): Answering {
-    if (this.#answering && this.#engine === engine) return this.#answering
-    this.#engine = engine
+    const known = this.#answering.get(engine)
+    if (known) return known
     const answering = this.#routed(engine) ?? engine
-    this.#answering = answering
+    this.#answering.set(engine, answering)
     return answering
   }
 
-  get states(): readonly CompanionState[] {
+  /** Returns the state of the companions of each engine. */
+  statesOf(loaded: readonly { readonly model: string; readonly engine: AnyEngine }[]): readonly CompanionState[] {
     const value = { closed: 1, 'half-open': 0.5, open: 0 }
     const now = performance.now()
-    return (this.#companions?.list ?? []).map(({ name, breaker }) => ({ name, up: value[breaker.state(now)] }))
+    return loaded.flatMap(({ model, engine }) =>
+      (this.#companions.get(engine)?.list ?? []).map(({ name, breaker }) => ({
+        ...{ model, name, up: value[breaker.state(now)] },
+      })),
+    )
   }
 
   #routed(engine: AnyEngine): Routed | undefined {
-    const { companions, route } = this.#config
-    if (companions.length === 0) return undefined
+    const { companions: wanted, route } = this.#config
+    if (wanted.length === 0) return undefined
     if (!acceptsKv(engine))
       throw new ForetokenError(
         'unsupported',
         `companions send K and V for the Rust core, but ${engine.archive.name} runs in ONNX Runtime; remove config.companions`,
       )
-    const clients = companions.map(({ url, name, id, key }) => ({
+    const clients = wanted.map(({ url, name, id, key }) => ({
       name: name ?? new URL(url).host,
       client: new RemoteCompanion({ url, id, key: keyBytes(key) }, this.#fetch, patience),
     }))
-    this.#companions = new StaticCompanions(clients)
+    const companions = new StaticCompanions(clients)
+    this.#companions.set(engine, companions)
     const { codec, always, ...rest } = route
     const routed = new Routed(engine, {
-      companions: this.#companions,
+      companions,
       ...rest,
       ...(codec && { codec }),
       ...(always && { always }),

@@ -100,6 +100,10 @@ export const extension = z
     min_p: minP.nullish(),
     repetition_penalty: repetitionPenalty.nullish(),
     ignore_eos: z.boolean().nullish(),
+    raw_logprobs: z.boolean().nullish().openapi({
+      description:
+        'Whether log-probabilities are those of the model’s own distribution where a guide or tools leave tokens out. Default false: of the tokens that fit.',
+    }),
     tool_format: z.enum(toolFormatNames).nullish().openapi({
       description: 'How calls of tools are written. Default: as the model’s chat template shows.',
     }),

@@ -113,13 +113,18 @@ export interface KvPoolSpec {
   readonly headDim: number
   /** KV heads of each layer, (layers), where they differ. */
   readonly layerKvHeads?: readonly number[]
+  /** Whether a layer is a convolution, (layers); absent if none is. */
+  readonly convolutions?: readonly boolean[]
 }
 
 /** Returns the shape that a pool's pages have. */
-export function kvShapeOf({ layers, kvHeads, headDim, layerKvHeads }: KvPoolSpec): KvShape {
+export function kvShapeOf({ layers, kvHeads, headDim, layerKvHeads, convolutions }: KvPoolSpec): KvShape {
   return {
     headDim,
-    layers: Array.from({ length: layers }, (_, layer) => ({ kvHeads: layerKvHeads?.[layer] ?? kvHeads })),
+    layers: Array.from({ length: layers }, (_, layer) => ({
+      kvHeads: layerKvHeads?.[layer] ?? kvHeads,
+      convolution: convolutions?.[layer] ?? false,
+    })),
   }
 }
 
@@ -155,9 +160,9 @@ export interface Backend {
   /** Uploads a vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
   /**
-   * Checks, before any weight is read, that weights of these shapes and `beside` bytes of
-   * activations fit beside what is held. Specs with one row are vectors. Throws `out_of_memory`
-   * with the numbers. A backend that cannot know this in advance does nothing.
+   * Makes room, before any weight is read, for weights of these shapes and `beside` bytes of
+   * activations beside what is held. Specs with one row are vectors. Throws `out_of_memory` with
+   * the numbers. A backend that cannot know this in advance does nothing.
    */
   expectWeights(specs: readonly WeightSpec[], beside: number): void
   weight(spec: WeightSpec): WeightWriter
@@ -194,6 +199,8 @@ export interface Backend {
   addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void
   /** x *= factor, for the first `rows` rows. */
   scale(x: Tensor, factor: number, rows: number): void
+  /** x *= y, both (rows, cols), element by element. */
+  multiply(x: Tensor, y: Tensor, rows: number): void
   /** x = cap * tanh(x / cap), for the first `rows` rows. */
   softCap(x: Tensor, cap: number, rows: number): void
   /** x += bias, row by row. */
@@ -217,6 +224,12 @@ export interface Backend {
    * a `position` of its own.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void
+  /**
+   * x (tokens, 2 kvHeads * headDim) *= the causal convolution of each segment of the plan over what
+   * `writeKv` wrote into `layer`: channels of the first half as K, of the second as V. `weights`
+   * (1, taps * channels) begin with those of the oldest token; tokens before the first count as 0.
+   */
+  convolve(x: Tensor, pool: KvPool, layer: number, weights: Tensor): void
   /** out (rows, f) = kind(gate) * up, both (rows, f); `out` may be `gate` or `up`. */
   activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void
   /**

@@ -23,6 +23,17 @@ export function withArguments<T>(name: string, work: () => T): T {
   }
 }
 
+/** Runs work on one argument of several. A refusal names it, unless it names another. */
+export function about<T>(argument: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const { code, message, argument: named, cause } = asForetokenError(error)
+    if (named !== undefined || (code !== 'bad_argument' && code !== 'unsupported')) throw error
+    throw new ForetokenError(code, message, { cause, argument })
+  }
+}
+
 /**
  * Returns a copy of an object's own fields without those that are null or undefined. Where the
  * object may be absent, null and undefined give an empty one.

@@ -37,10 +37,13 @@ const codes: ReadonlySet<string> = new Set(errorCodes)
 export class ForetokenError extends Error {
   override readonly name = 'ForetokenError'
   readonly code: ErrorCode
+  /** The argument at fault, where it is one of several that a request has: `guide`, `tools`. */
+  declare readonly argument?: string
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; argument?: string }) {
     super(message, options)
     this.code = code
+    if (options?.argument !== undefined) this.argument = options.argument
   }
 
   /**

@@ -9,14 +9,24 @@ export const pageTokens = 16
 /** The shape of a model's K and V, which determines the bytes of a page. */
 export interface KvShape {
   readonly headDim: number
-  /** KV heads of each layer, (layers). */
-  readonly layers: readonly { readonly kvHeads: number }[]
+  /** Of each layer, (layers): its KV heads, and whether they hold the inputs of a convolution. */
+  readonly layers: readonly { readonly kvHeads: number; readonly convolution?: unknown }[]
+}
+
+/** One layer's part of a page. */
+export interface LayerLayout {
+  /** Its offset in a page, and its bytes. */
+  readonly at: number
+  readonly bytes: number
+  readonly kvHeads: number
+  /** Whether it holds the inputs of a convolution: half of the channels as K, half as V. */
+  readonly convolution: boolean
+  readonly type: KvType
 }
 
 /** Places of the layers in a page. */
 export interface PageLayout {
-  /** For each layer: its offset in a page and its bytes, and its KV heads. */
-  readonly layers: readonly { readonly at: number; readonly bytes: number; readonly kvHeads: number }[]
+  readonly layers: readonly LayerLayout[]
   /** Bytes of a page. */
   readonly bytes: number
 }
@@ -32,13 +42,18 @@ const elementBytes: Readonly<Record<KvType, { readonly number: number; readonly 
  * Returns the layout of a page of `pageTokens` tokens: layers end to end, each with K of all heads,
  * V of all heads, and the scales of both for int8. No other TypeScript computes it, and the pool
  * compares it with the Rust core.
+ *
+ * Inputs of a convolution have 16 bits or more: int8 pages hold them as f16
+ * (docs/decisions/047-convolution-inputs-in-pages.md).
  */
 export function pageLayout({ headDim, layers }: KvShape, type: KvType): PageLayout {
-  const { number, scale } = elementBytes[type]
   let bytes = 0
-  const placed = layers.map(({ kvHeads }) => {
-    const layer = { at: bytes, bytes: 2 * kvHeads * pageTokens * (headDim * number + scale), kvHeads }
-    bytes += layer.bytes
+  const placed = layers.map(({ kvHeads, convolution }): LayerLayout => {
+    const own = convolution && type === 'int8' ? 'f16' : type
+    const { number, scale } = elementBytes[own]
+    const size = 2 * kvHeads * pageTokens * (headDim * number + scale)
+    const layer = { at: bytes, bytes: size, kvHeads, convolution: Boolean(convolution), type: own }
+    bytes += size
     return layer
   })
   return { layers: placed, bytes }
@@ -54,6 +69,7 @@ export function kvWidth({ kvHeads, headDim }: { readonly kvHeads: number; readon
  * chooses; they need not be contiguous.
  */
 export interface KvPool {
+  /** Of K and V; inputs of convolutions may have another, see `pageLayout`. */
   readonly type: KvType
   readonly layers: number
   /** The largest of any layer. */

@@ -40,6 +40,11 @@ export interface TensorInfo {
    * from 1.
    */
   readonly plus?: number
+  /**
+   * Set for a vector that the file has as a matrix of this many columns, row by row: it is loaded
+   * column by column.
+   */
+  readonly columns?: number
 }
 
 /** The numbers that may differ between layers. */
@@ -112,6 +117,11 @@ export interface ModelConfig extends LayerShape {
    * layers see the whole context.
    */
   readonly windows?: readonly number[]
+  /**
+   * Taps of the short convolution that a layer has in place of attention, (layers), and 0 for a
+   * layer with attention; absent if all have attention.
+   */
+  readonly convolutions?: readonly number[]
   /** Shapes of the layers, (layers); absent if all are alike. */
   readonly perLayer?: readonly LayerShape[]
 }
@@ -144,6 +154,16 @@ export interface AttentionSpec {
   readonly softCap?: number
 }
 
+/**
+ * A gated short convolution in place of attention (LFM2, arXiv 2511.23404): the input is projected
+ * to b, c and x of the model's width, and c * convolution(b * x) is projected back. The
+ * convolution is causal and has weights of its own for each channel.
+ */
+export interface ConvolutionSpec {
+  /** Tokens that it sees, the own included. */
+  readonly taps: number
+}
+
 /** The gate of an MLP: silu(x) = x * sigmoid(x), or gelu by its tanh approximation. */
 export type Activation = 'silu' | 'gelu'
 
@@ -166,6 +186,12 @@ export interface LayerSpec extends LayerShape {
   /** Absent for a layer without position embedding. */
   readonly rope?: RopeSpec
   readonly attention: AttentionSpec
+  /**
+   * Absent for a layer with attention. A layer with a convolution has no use for `attention`,
+   * `rope`, `qkNorms` and `biases`; its `kvHeads` are those whose K and V have room for its inputs,
+   * b * x.
+   */
+  readonly convolution?: ConvolutionSpec
   readonly activation: Activation
   /** Factor of what each half adds to the residual stream. */
   readonly residualScale: number

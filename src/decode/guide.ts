@@ -1,17 +1,32 @@
 /** Keeps an answer to a shape: masks the tokens that a grammar excludes, and finds those it forces. */
 import { defined } from '../base/at.ts'
 import type { Guide } from '../base/guide.ts'
+import type { TokenizerSpec } from '../base/model.ts'
 
 /** Compiles guides for one model; `src/guide` implements it. */
 export interface Guides {
-  /** Compiles a guide, unless it was compiled before. Throws as `matcher`. */
-  compile(guide: Guide): void
+  /** Returns whether `matcher` compiles nothing that takes long. Throws `bad_argument` for a malformed guide. */
+  isCompiled(guide: Guide, who?: GuideFor): boolean
+  /**
+   * Compiles a guide, unless it was compiled before for this tenant. Returns undefined if that is done;
+   * a promise if a worker compiles it, which rejects with `aborted` and `busy`, too. Throws as `matcher`.
+   */
+  compile(guide: Guide, who?: GuideFor): Promise<void> | undefined
   /**
    * Returns the state of an answer that has no tokens yet. Throws `bad_argument` for a guide that is
    * malformed, that nothing matches or that exceeds a limit, and `unsupported` for one that uses a
    * feature that is not implemented; for schemas the message has the path to the fault.
    */
-  matcher(guide: Guide): GuideMatcher
+  matcher(guide: Guide, who?: GuideFor): GuideMatcher
+  /** Ends what compiles. Matchers go on. */
+  close?(): void
+}
+
+/** Whose guide it is, and how long it is wanted. */
+export interface GuideFor {
+  /** Tenants do not find each other's grammars. Default ''. */
+  readonly tenant?: string | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What guides need to know of a model. */
@@ -26,6 +41,8 @@ export interface GuideModel {
   }
   /** Ids of the tokens that end an answer. */
   readonly eosIds: readonly number[]
+  /** What a worker makes the tokenizer of; without it guides are compiled in place. */
+  readonly spec?: TokenizerSpec | undefined
 }
 
 /** Opens the grammar engine for a model; `openGuides` makes one. */

@@ -8,7 +8,7 @@ import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Trace } from '../base/trace.ts'
 import type { Draft } from '../decode/acceptance.ts'
-import type { GuideMatcher } from '../decode/guide.ts'
+import type { GuideFor, GuideMatcher } from '../decode/guide.ts'
 import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import type { Cut, Job } from '../decode/task.ts'
 import type { Prediction, PrefillMode } from '../predict/choice.ts'
@@ -106,12 +106,18 @@ export class AnswerState implements Job {
     this.#trace = trace
     this.#text = new AnswerText(request, source.tokenizer)
     this.#eos = endsOf(request, source.archive)
-    this.#matcher = request.guide && matcherOf(request.guide, source)
+    this.#matcher = this.#newMatcher()
     this.#history = [...ids]
-    this.#sampler = this.#samplerWith(this.#matcher)
     this.#room = source.context - ids.length
     this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
-    this.#repeat(after)
+    try {
+      this.#sampler = this.#samplerWith(this.#matcher)
+      this.#repeat(after)
+    } catch (error) {
+      // A matcher may hold an instance of the grammar engine.
+      this.#matcher?.end()
+      throw error
+    }
   }
 
   /**
@@ -197,9 +203,14 @@ export class AnswerState implements Job {
     return undefined
   }
 
+  #newMatcher(): GuideMatcher | undefined {
+    const { guide } = this.#request
+    return guide && matcherOf(guide, this.#source, { tenant: this.tenant, signal: this.signal })
+  }
+
   #newCheck(): AnswerCheck {
-    const { guide, after = [] } = this.#request
-    const sampler = this.#samplerWith(guide && matcherOf(guide, this.#source))
+    const { after = [] } = this.#request
+    const sampler = this.#samplerWith(this.#newMatcher())
     for (const id of after) sampler.accept(id)
     return new AnswerCheck(sampler, after.length)
   }
@@ -352,8 +363,8 @@ function refines(mode: PrefillMode): boolean {
   return mode === 'refined' || mode === 'auto'
 }
 
-function matcherOf(guide: Guide, { guides, archive }: AnswerSource): GuideMatcher {
-  if (guides) return guides.matcher(guide)
+function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFor): GuideMatcher {
+  if (guides) return guides.matcher(guide, who)
   throw new ForetokenError(
     'unsupported',
     `a guide of the kind ${guide.kind} needs grammars, and ${archive.name} was loaded without them; load it with guides`,

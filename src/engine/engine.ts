@@ -388,6 +388,7 @@ export class Engine implements TextService {
     this.#closing.abort(closed)
     this.#cache.close(closed)
     this.#prompts.close()
+    this.guides?.close()
     await this.#scheduler.close()
     await this.backend.close()
   }

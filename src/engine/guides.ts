@@ -5,7 +5,7 @@ import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { untilAborted } from '../base/until-aborted.ts'
-import type { GuideMatcher, Guides, OpenGuides } from '../decode/guide.ts'
+import type { GuideFor, GuideMatcher, Guides, OpenGuides } from '../decode/guide.ts'
 import type { PrepareOptions as PromptPrepareOptions, Prompts } from '../tokens/prompts.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 
@@ -29,15 +29,18 @@ export async function prepareGuided(
   // Without grammars the request is refused when it is submitted.
   if (!fields.guide || !guides) return prompts.prepare(prompt, fields)
   const signal = signalOf('signal', fields.signal)
-  const both = Promise.all([prompts.prepare(prompt, fields), guides.compile(fields.guide)])
+  const both = Promise.all([
+    prompts.prepare(prompt, fields),
+    guides.compile(fields.guide, { tenant: fields.tenant, signal }),
+  ])
   const [ids] = await untilAborted(both, signal, closing)
   return ids
 }
 
 /** Makes matchers of guides. */
 export interface GuideSource {
-  /** Throws what compiling the guide throws, if the grammar engine has been loaded. */
-  matcher(guide: Guide): GuideMatcher
+  /** Throws what compiling the guide throws, if that is done at once. */
+  matcher(guide: Guide, who: GuideFor): GuideMatcher
 }
 
 /** The guides of one engine. Nothing is loaded before the first guide is asked for. */
@@ -47,6 +50,7 @@ export class LazyGuides implements GuideSource {
   readonly #tokenizer: Tokenizer
   #loaded: Guides | undefined
   #loading: Promise<Guides> | undefined
+  #closed = false
 
   constructor(open: () => Promise<OpenGuides>, archive: ModelArchive, tokenizer: Tokenizer) {
     this.#open = open
@@ -56,15 +60,30 @@ export class LazyGuides implements GuideSource {
 
   /**
    * Resolves when the guide is compiled, so that `matcher` need not wait. Rejects with
-   * `bad_argument`, `unsupported` and the errors of loading.
+   * `bad_argument`, `unsupported`, `busy`, `aborted` and the errors of loading.
    */
-  async compile(guide: Guide): Promise<void> {
+  async compile(guide: Guide, who: GuideFor = {}): Promise<void> {
     const guides = this.#loaded ?? (await this.#load())
-    guides.compile(guide)
+    await guides.compile(guide, who)
   }
 
-  matcher(guide: Guide): GuideMatcher {
-    return this.#loaded?.matcher(guide) ?? new LateMatcher(this.#load(), guide)
+  matcher(guide: Guide, who: GuideFor = {}): GuideMatcher {
+    if (this.#loaded?.isCompiled(guide, who)) return this.#loaded.matcher(guide, who)
+    const control = new AbortController()
+    const signal = who.signal ? AbortSignal.any([who.signal, control.signal]) : control.signal
+    return new LateMatcher(this.#late(guide, { ...who, signal }), control)
+  }
+
+  /** Ends what compiles. */
+  close(): void {
+    this.#closed = true
+    this.#loaded?.close?.()
+  }
+
+  async #late(guide: Guide, who: GuideFor): Promise<GuideMatcher> {
+    const guides = this.#loaded ?? (await this.#load())
+    await guides.compile(guide, who)
+    return guides.matcher(guide, who)
   }
 
   #load(): Promise<Guides> {
@@ -79,24 +98,28 @@ export class LazyGuides implements GuideSource {
   async #opened(): Promise<Guides> {
     const open = await this.#open()
     const { config, tokenizer: spec } = this.#archive
-    this.#loaded = open({ vocab: config.vocab, tokenizer: this.#tokenizer, eosIds: spec.eosIds })
-    return this.#loaded
+    const guides = open({ vocab: config.vocab, tokenizer: this.#tokenizer, eosIds: spec.eosIds, spec })
+    if (this.#closed) guides.close?.()
+    this.#loaded = guides
+    return guides
   }
 }
 
-/** A matcher whose grammar engine is being loaded. Tokens accepted meanwhile are repeated. */
+/** A matcher whose grammar is being compiled. Tokens accepted meanwhile are repeated. */
 class LateMatcher implements GuideMatcher {
   ready: Promise<void> | undefined
   readonly #early: number[] = []
+  readonly #compiling: AbortController
   #inner: GuideMatcher | undefined
   #ended = false
 
-  constructor(loading: Promise<Guides>, guide: Guide) {
-    this.ready = loading.then((guides) => {
+  constructor(coming: Promise<GuideMatcher>, compiling: AbortController) {
+    this.#compiling = compiling
+    this.ready = coming.then((matcher) => {
       this.ready = undefined
-      if (this.#ended) return
-      this.#inner = guides.matcher(guide)
-      for (const id of this.#early) this.#inner.accept(id)
+      if (this.#ended) return matcher.end()
+      this.#inner = matcher
+      for (const id of this.#early) matcher.accept(id)
     })
     // Reported to whoever waits for it.
     this.ready.catch(() => {})
@@ -121,6 +144,7 @@ class LateMatcher implements GuideMatcher {
 
   end(): void {
     this.#ended = true
+    this.#compiling.abort()
     this.#inner?.end()
   }
 

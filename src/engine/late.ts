@@ -15,7 +15,13 @@ export function admit(state: AnswerState, scheduler: Scheduler, closing: AbortSi
   const { ready, signal } = state
   if (state.ended) return scheduler
   if (!ready) {
-    scheduler.add(state)
+    try {
+      scheduler.add(state)
+    } catch (error) {
+      // A state that was refused holds nothing.
+      state.end(asForetokenError(error))
+      throw error
+    }
     return scheduler
   }
   const added = untilAborted(ready, signal, closing)

@@ -2,4 +2,5 @@
 export { logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
 export { logitsPruned } from '../evaluate/pruned.ts'
 export { logitsSent } from '../evaluate/sent.ts'
+export { pop, swiftKv } from '../evaluate/skipped.ts'
 export { fitSource } from './fit.ts'

@@ -10,8 +10,10 @@ import type { Judged, JudgedPrefill, Judgement } from '../evaluate/judge.ts'
 import type { Pruning } from '../evaluate/pruned.ts'
 import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
 import type { Sending, Sent, SentEngine } from '../evaluate/sent.ts'
+import type { Skipping } from '../evaluate/skipped.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/sequence.ts'
+import { requireAlike } from '../model/config.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
@@ -66,6 +68,7 @@ export class Workbench {
   async cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
     const { logitsAfter } = await import('./tools.ts')
     const { model, cache, backend } = this.#engine
+    requireAlike(model.config, 'another decoder')
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
         this.#forward,
@@ -104,6 +107,19 @@ export class Workbench {
         above.release()
       }
     }, tokensOf(judged))
+  }
+
+  /**
+   * Makes a baseline that skips the late layers. Returns a function that gives the logits when all
+   * of the prompt but its first 4 and its last `window` tokens skip them. A number is the first
+   * skipped layer of POP, which makes K and V with the layers' own weights; a file holds SwiftKV's
+   * maps.
+   */
+  async skipping(layers: number | PredictorFile): Promise<(judged: Judged, window: number) => Promise<Judgement>> {
+    const { pop, swiftKv } = await import('./tools.ts')
+    const { cache } = this.#engine
+    const skipping: Skipping = typeof layers === 'number' ? pop(this.#engine, layers) : swiftKv(this.#engine, layers)
+    return (judged, window) => cache.borrow((sequence) => skipping(sequence, judged, window), tokensOf(judged))
   }
 
   /**

@@ -25,7 +25,7 @@ export function guideFailure(kind: string, error: unknown): ForetokenError {
   return new ForetokenError(
     code === 'unsupported' ? 'unsupported' : 'bad_argument',
     `the guide (${kind})${where}: ${text}`,
-    { cause: error },
+    { cause: error, argument: 'guide' },
   )
 }
 
@@ -41,6 +41,6 @@ export function trapped(kind: string, cause: unknown): ForetokenError {
   return new ForetokenError(
     'bad_argument',
     `the guide (${kind}) is too much for the grammar engine, which stopped; make it smaller or less nested`,
-    { cause },
+    { cause, argument: 'guide' },
   )
 }

@@ -12,6 +12,33 @@ export interface GuideInstance {
     ends: Uint32Array,
     tokenize?: (text: string) => Uint32Array,
   ) => InstanceVocabulary
+  /** Copies the instance. Absent where nothing is compiled in a worker. */
+  save?(
+    vocabulary: InstanceVocabulary,
+    grammar: InstanceGrammar | undefined,
+    tokenize: (text: string) => Uint32Array,
+  ): SavedInstance
+  /** Turns a new instance into a copy of one that was saved; pauses after each `slice` bytes. */
+  restore?(
+    saved: SavedInstance,
+    tokenize: (text: string) => Uint32Array,
+    slice?: number,
+  ): Generator<undefined, RestoredInstance, undefined>
+}
+
+/** An instance as a value: its memory, and the addresses of what is used of it. */
+export interface SavedInstance {
+  readonly memory: Uint8Array<ArrayBuffer>
+  readonly slots: number
+  readonly refs: readonly (readonly [slot: number, kind: number])[]
+  readonly vocabulary: number
+  readonly grammar: number
+}
+
+/** What a restored instance holds. */
+export interface RestoredInstance {
+  readonly vocabulary: InstanceVocabulary
+  readonly grammar: InstanceGrammar | undefined
 }
 
 /** The tokens of a model. */

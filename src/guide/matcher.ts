@@ -14,7 +14,7 @@ export interface MatcherHost {
   /** Frees what follows the answer in the current instance. */
   end(answer: AnswerMatcher): void
   /** Calls `work`, and once more in a new instance if it traps. Throws its failure, translated. */
-  attempt<T>(grammar: Grammar, work: () => T): T
+  attempt<T>(answer: AnswerMatcher, grammar: Grammar, work: () => T): T
 }
 
 /** The state of one answer. */
@@ -63,7 +63,7 @@ export class AnswerMatcher implements GuideMatcher {
   }
 
   #with<T>(work: (matcher: InstanceMatcher) => T): T {
-    return this.#guides.attempt(this.#grammar, () => work(this.#current()))
+    return this.#guides.attempt(this, this.#grammar, () => work(this.#current()))
   }
 
   #current(): InstanceMatcher {

@@ -1,6 +1,6 @@
 /** Reads guides as requests of other servers' APIs name them: OpenAI's, vLLM's, llama.cpp's and Ollama's. */
-import { fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
-import { ForetokenError } from '../base/errors.ts'
+import { about, fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Guide, JsonSchema } from '../base/guide.ts'
 
 /** Fields of a request that give an answer a shape. At most one may. */
@@ -46,7 +46,7 @@ export function guideOf(fields: NamedGuides): Guide | undefined {
     const named = fieldsOf('the fields', fields)
     const asked = guideNames.flatMap((name) => {
       const value = named[name]
-      const guide = asksNothing(value) ? undefined : readers[name](name, value)
+      const guide = asksNothing(value) ? undefined : about(name, () => readers[name](name, value))
       return guide ? [{ name, guide }] : []
     })
     const [first, second] = asked
@@ -54,6 +54,7 @@ export function guideOf(fields: NamedGuides): Guide | undefined {
       throw new ForetokenError(
         'bad_argument',
         `${first.name} and ${second.name} both give the answer a shape; send one of them`,
+        { argument: second.name },
       )
     return first?.guide
   })
@@ -111,7 +112,7 @@ function structured(name: string, value: unknown): Guide | undefined {
       'unsupported',
       `${name}.${unknown[0].slice(0, 60)} is not supported by this server; leave it out`,
     )
-  const guide = guideOf({
+  const guide = inner({
     ...(json !== undefined && { guided_json: json }),
     ...(regex !== undefined && { guided_regex: regex }),
     ...(choice !== undefined && { guided_choice: choice }),
@@ -123,6 +124,21 @@ function structured(name: string, value: unknown): Guide | undefined {
   return compact === true && (guide.kind === 'json_schema' || guide.kind === 'json_object')
     ? { ...guide, compact }
     : guide
+}
+
+/** Reads the kinds of one field, which is the one to name. */
+function inner(fields: NamedGuides): Guide | undefined {
+  try {
+    return guideOf(fields)
+  } catch (error) {
+    const { code, message, cause } = asForetokenError(error)
+    throw new ForetokenError(code, message, { cause })
+  }
+}
+
+/** Returns the first of the fields that asks for a shape; undefined if none does. */
+export function guideNameOf(fields: NamedGuides): keyof NamedGuides | undefined {
+  return guideNames.find((name) => !asksNothing(fields[name]))
 }
 
 /** Fields that choose how vLLM works, not what it answers. */

@@ -73,6 +73,7 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
   logitScale: isAny,
   qkNorm: isFlag,
   windows: isList,
+  convolutions: isList,
   perLayer: (value) => value === undefined || (Array.isArray(value) && value.every(isObject)),
 }
 
@@ -96,9 +97,17 @@ export function configOfJson(value: unknown, families: readonly string[], where:
 }
 
 /**
- * Throws `unsupported` if layers differ. `what` names the caller, which has one width of K and V.
+ * Throws `unsupported` if layers differ in shape or kind. `what` names the caller, which has one width of K and V.
  */
-export function requireAlike({ perLayer, architecture }: ModelConfig, what: string): void {
+export function requireAlike({ perLayer, convolutions, architecture }: ModelConfig, what: string): void {
+  const convolving = convolutions?.flatMap((taps, layer) => (taps > 0 ? layer : [])) ?? []
+  if (convolving.length > 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs layers that all have attention, and ${convolving.length} of the ${convolutions?.length} of this ` +
+        `${architecture} model, from layer ${convolving[0]} on, are convolutions, which have no keys and values; ` +
+        'run it with exact prefill',
+    )
   if (perLayer)
     throw new ForetokenError(
       'unsupported',
@@ -117,6 +126,16 @@ const wholeNumbers = {
   vocab: limits.tokens,
   maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
 } as const
+
+/** Returns a number of layers, before lists are made of that length. Throws `bad_model`. */
+export function checkedLayers(layers: number, where: string): number {
+  if (!isWhole(layers, 1, wholeNumbers.layers))
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: layers is ${show(layers)}; expected a whole number from 1 to ${wholeNumbers.layers}`,
+    )
+  return layers
+}
 
 /** Limits of the whole numbers of each layer. */
 const wholeNumbersOfLayers = {
@@ -141,6 +160,9 @@ const optionalNumbers = {
   residualScale: [0, 1e6], // 0.22: Granite 3
   logitScale: [0, 1e6], // 1/8: Granite 3
 } as const
+
+/** Most taps of a short convolution. LFM2 has 3. */
+const mostTaps = 16
 
 /**
  * Limit of the K values of one token in all layers: with it a page of 16 tokens' K and V in f32
@@ -173,9 +195,12 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   if (headDim % 2 !== 0) throw bad(`headDim is ${headDim}, and RoPE turns pairs`)
   if (headDim % 8 !== 0)
     throw new ForetokenError('unsupported', `${where}: heads of ${headDim}; multiples of 8 up to 256 are run`)
-  if (layers * config.kvHeads * headDim > mostKeyValues)
+  const { hidden, convolutions } = config
+  if (convolutions) checkConvolutions(convolutions, config, where)
+  const kept = Math.max(config.kvHeads * headDim, convolutions ? hidden / 2 : 0)
+  if (layers * kept > mostKeyValues)
     throw bad(
-      `${layers} layers of ${config.kvHeads} KV heads of ${headDim} keep more for a token than any model should`,
+      `${layers} layers of ${config.kvHeads} KV heads of ${headDim}${convolutions ? `, or convolutions of ${hidden} channels,` : ''} keep more for a token than any model should`,
     )
   for (const [name, [above, most]] of Object.entries({ ...positiveNumbers, ...optionalNumbers })) {
     const value = config[name as keyof ModelConfig]
@@ -196,6 +221,20 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     throw bad(`RoPE turns ${show(ropeTurned)} components of heads of ${headDim}; expected an even number of them`)
   if (ropeDivisors) checkDivisors(ropeDivisors, ropeTurned, where)
   return config
+}
+
+/** A page holds half of a layer's channels as heads of K, and half as heads of V. */
+function checkConvolutions(taps: readonly number[], { layers, hidden, headDim }: ModelConfig, where: string): void {
+  if (!(taps.length === layers && taps.every((count) => isWhole(count, 0, mostTaps))))
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: taps of convolutions are ${show(taps)}; expected a number from 0 to ${mostTaps} for each of ${layers} layers`,
+    )
+  if (hidden % (2 * headDim) !== 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: convolutions of ${hidden} channels beside heads of ${headDim}; multiples of ${2 * headDim} channels are run`,
+    )
 }
 
 function checkDivisors(divisors: readonly number[], turned: number, where: string): void {

@@ -16,7 +16,18 @@ import { Exclusive } from './exclusive.ts'
 import { specOf } from './families/index.ts'
 import { Head, type Lending } from './head.ts'
 import { type KeyBalance, keyBalance } from './key-balance.ts'
-import { activationBytes, buffersOf, type Layer, layersOf, limitsOf, requireWholeContext, ropesOf } from './layer.ts'
+import {
+  type AttentionLayer,
+  activationBytes,
+  buffersOf,
+  type Layer,
+  layersOf,
+  limitsOf,
+  poolSpecOf,
+  projectedColumns,
+  requireWholeContext,
+  ropesOf,
+} from './layer.ts'
 import { LayerRunner, type Rows } from './layer-runner.ts'
 import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
 import type { ModelOptions } from './model-options.ts'
@@ -45,7 +56,7 @@ export class LoadedModel {
   readonly #ropes: readonly RopeSpec[]
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output or MLP output
-  readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim)
+  readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim), or 3 hidden if a layer is a convolution
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #aside: Tensor // (tokens, hidden) of the same memory: what attention adds, if it is not added at once
   readonly #activations = new Exclusive()
@@ -73,7 +84,7 @@ export class LoadedModel {
     options: ModelOptions,
   ) {
     const { config, tokenless } = archive
-    const { hidden, intermediate, heads, kvHeads, headDim, layers } = config
+    const { hidden, intermediate } = config
     this.config = config
     this.identity = weights.identity
     this.passTokens = options.passTokens
@@ -90,7 +101,7 @@ export class LoadedModel {
     this.#x = backend.tensor(...buffers.x)
     this.#h = backend.tensor(...buffers.h)
     const wide = backend.tensor(...buffers.wide)
-    this.#qkv = backend.columns(wide, 0, (heads + 2 * kvHeads) * headDim)
+    this.#qkv = backend.columns(wide, 0, projectedColumns(config, spec))
     this.#gateUp = backend.columns(wide, 0, 2 * intermediate)
     this.#aside = wide.cols < hidden ? wide : backend.columns(wide, 0, hidden)
     this.#head = new Head({
@@ -102,8 +113,7 @@ export class LoadedModel {
       last: backend.tensor(...buffers.last),
       logits: backend.tensor(...buffers.logits),
     })
-    const layerKvHeads = spec.layers.map((layer) => layer.kvHeads)
-    this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
+    this.pool = backend.kvPool(poolSpecOf(spec, options.kv))
     this.#runner = new LayerRunner(backend, config, this.pool)
   }
 
@@ -200,7 +210,7 @@ export class LoadedModel {
     requireAlike(this.config, 'pruning by attention')
     requireWholeContext(this.#spec, 'pruning by attention')
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
-    return this.#runner.queriesAndKeys(at(this.#layers, index), rows)
+    return this.#runner.queriesAndKeys(this.#attending(index), rows)
   }
 
   /**
@@ -210,7 +220,7 @@ export class LoadedModel {
   writeOwnKv(pass: Pass, index: number, segments: Span): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
-    this.#runner.writeOwnKv(at(this.#layers, index), index, rows)
+    this.#runner.writeOwnKv(this.#attending(index), index, rows)
   }
 
   /**
@@ -218,7 +228,7 @@ export class LoadedModel {
    * headDim) each, into layer `index`.
    */
   writeKv(pass: Pass, index: number, k: Tensor, v: Tensor, segments: Span): void {
-    this.#runner.writeKv(at(this.#layers, index), index, k, v, this.#window(pass, segments))
+    this.#runner.writeKv(this.#attending(index), index, k, v, this.#window(pass, segments))
   }
 
   /**
@@ -240,6 +250,12 @@ export class LoadedModel {
    */
   finalStates(picked: readonly number[]): Promise<Float32Array> {
     return this.#head.normed(this.#x, picked, this.#h)
+  }
+
+  #attending(index: number): AttentionLayer {
+    const layer = at(this.#layers, index)
+    if (layer.convolution) throw new ForetokenError('internal', `layer ${index} is a convolution and has no K and V`)
+    return layer
   }
 
   #window({ segments }: Pass, { from, to }: Span): Rows {

@@ -79,7 +79,7 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
     )
   const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
-  const plain = checkConfig(form.read(metadata, found), where)
+  const plain = checkConfig(await form.read(metadata, found), where)
   const { headDim } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim

@@ -5,7 +5,7 @@
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import type { KvPool } from '../base/kv.ts'
 import type { ModelConfig } from '../base/model.ts'
-import { addsAtOnce, type Layer } from './layer.ts'
+import { type AttentionLayer, addsAtOnce, type ConvolutionLayer, type Layer } from './layer.ts'
 
 /** The activations of some rows of a pass. */
 export interface Rows {
@@ -35,19 +35,20 @@ export class LayerRunner {
    * computed.
    */
   run(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
-    this.#attention(layer, index, rows, watch)
+    if (layer.convolution) this.#convolution(layer, index, rows)
+    else this.#attention(layer, index, rows, watch)
     this.#feedForward(layer, rows)
   }
 
   /** Returns the queries and keys, after RoPE, that the layer makes of the residual stream. */
-  queriesAndKeys(layer: Layer, rows: Rows): { q: Tensor; k: Tensor } {
+  queriesAndKeys(layer: AttentionLayer, rows: Rows): { q: Tensor; k: Tensor } {
     const { q, k } = this.#project(layer, rows)
     this.#turned(layer, k, rows)
     return { q, k }
   }
 
   /** Writes the K and V that the layer makes of the residual stream; the stream stays as it is. */
-  writeOwnKv(layer: Layer, index: number, rows: Rows): void {
+  writeOwnKv(layer: AttentionLayer, index: number, rows: Rows): void {
     const { k, v } = this.#keysAndValues(layer, rows)
     this.#backend.matmul(k, this.#normed(layer.attnNorm, rows), [layer.k, layer.v], rows.count)
     this.#biased(layer, k, v, rows)
@@ -55,7 +56,7 @@ export class LayerRunner {
   }
 
   /** Writes given K, before their norm and RoPE, and V, (rows, kvHeads * headDim) each. */
-  writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {
+  writeKv(layer: AttentionLayer, index: number, k: Tensor, v: Tensor, rows: Rows): void {
     this.#turned(layer, k, rows)
     this.#backend.writeKv(this.#pool, index, k, v)
   }
@@ -64,7 +65,7 @@ export class LayerRunner {
    * x += norm(o(attention(rope(q(norm(x))), K, V))), with the norms and the rotation that the layer
    * has.
    */
-  #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
+  #attention(layer: AttentionLayer, index: number, rows: Rows, watch?: () => void): void {
     const backend = this.#backend
     const { h } = rows
     const { q, k, v } = this.#project(layer, rows)
@@ -75,8 +76,25 @@ export class LayerRunner {
     this.#addProduct(attended, layer.o, rows, rows.aside, layer, layer.oBias, layer.attnOutNorm)
   }
 
+  /**
+   * x += norm(out(c * convolution(b * x))), where in(norm(x)) is b, c and x; see `ConvolutionSpec`.
+   * The products b * x go to pages, and the convolution reads them there.
+   */
+  #convolution(layer: ConvolutionLayer, index: number, rows: Rows): void {
+    const backend = this.#backend
+    const { hidden } = this.#config
+    const { count, qkv } = rows
+    backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.convIn], count)
+    const [b, c, x] = [0, 1, 2].map((part) => backend.columns(qkv, part * hidden, hidden)) as [Tensor, Tensor, Tensor]
+    backend.multiply(b, x, count)
+    const half = hidden / 2
+    backend.writeKv(this.#pool, index, backend.columns(b, 0, half), backend.columns(b, half, half))
+    backend.convolve(c, this.#pool, index, layer.conv)
+    this.#addProduct(c, layer.convOut, rows, backend.columns(rows.h, 0, hidden), layer, undefined, layer.attnOutNorm)
+  }
+
   /** Returns the queries after RoPE, K before its norm and RoPE, and V. */
-  #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
+  #project(layer: AttentionLayer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
     const backend = this.#backend
     const { headDim } = this.#config
     const { count, qkv } = rows
@@ -91,7 +109,7 @@ export class LayerRunner {
     return { q, k, v }
   }
 
-  #keysAndValues({ heads, kvHeads }: Layer, { qkv }: Rows): { k: Tensor; v: Tensor } {
+  #keysAndValues({ heads, kvHeads }: AttentionLayer, { qkv }: Rows): { k: Tensor; v: Tensor } {
     const { headDim } = this.#config
     const width = kvHeads * headDim
     return {
@@ -100,7 +118,7 @@ export class LayerRunner {
     }
   }
 
-  #biased(layer: Layer, k: Tensor, v: Tensor, { count }: Rows): void {
+  #biased(layer: AttentionLayer, k: Tensor, v: Tensor, { count }: Rows): void {
     if (layer.kBias) this.#backend.addBias(k, layer.kBias, count)
     if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
   }
@@ -109,7 +127,7 @@ export class LayerRunner {
    * Makes K as pages hold it: normed and rotated as the layer says, and balanced if a channel
    * stands out.
    */
-  #turned(layer: Layer, k: Tensor, { count }: Rows): void {
+  #turned(layer: AttentionLayer, k: Tensor, { count }: Rows): void {
     if (layer.kNorm) this.#headNormed(layer, k, layer.kNorm, count)
     if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
     if (!layer.balance) return
@@ -118,7 +136,7 @@ export class LayerRunner {
   }
 
   /** Norms q or k in place, each head or all heads at once. */
-  #headNormed({ qkNorms }: Layer, x: Tensor, norm: Tensor, count: number): void {
+  #headNormed({ qkNorms }: AttentionLayer, x: Tensor, norm: Tensor, count: number): void {
     const { rmsEps } = this.#config
     if (qkNorms === 'rows') this.#backend.rmsNorm(x, x, norm, rmsEps, count)
     else this.#backend.headNorm(x, norm, rmsEps, count)

@@ -1,14 +1,36 @@
 /** Joins a layer's recipe with its weights, and sizes the buffers that all layers need. */
-import type { Backend, Limits, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, KvPoolSpec, Limits, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
+import type { KvType } from '../base/kv.ts'
+import type { ConvolutionSpec, LayerSpec, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
 import { type KeyBalance, queryFactors } from './key-balance.ts'
 import type { LoadedWeights } from './load.ts'
 
-export interface Layer extends LayerSpec {
+/** A layer of either kind. */
+export type Layer = AttentionLayer | ConvolutionLayer
+
+/** What both kinds have. */
+interface CommonLayer extends LayerSpec {
+  readonly attnNorm: Tensor | undefined // (1, hidden)
+  readonly attnOutNorm: Tensor | undefined // (1, hidden)
+  readonly ffnNorm: Tensor | undefined // (1, hidden)
+  readonly gate: Weight // (intermediate, hidden)
+  readonly up: Weight // (intermediate, hidden)
+  readonly down: Weight // (hidden, intermediate)
+  readonly ffnOutNorm: Tensor | undefined // (1, hidden)
+}
+
+export interface ConvolutionLayer extends CommonLayer {
+  readonly convolution: ConvolutionSpec
+  readonly convIn: Weight // (3 hidden, hidden): b, c and x
+  readonly conv: Tensor // (1, taps * hidden), the oldest tap first
+  readonly convOut: Weight // (hidden, hidden)
+}
+
+export interface AttentionLayer extends CommonLayer {
+  readonly convolution?: never
   /** Index of its rotation among those of the model; undefined for a layer without rotation. */
   readonly turn: number | undefined
-  readonly attnNorm: Tensor | undefined // (1, hidden)
   readonly q: Weight // (heads * headDim, hidden)
   readonly k: Weight // (kvHeads * headDim, hidden)
   readonly v: Weight // (kvHeads * headDim, hidden)
@@ -20,12 +42,6 @@ export interface Layer extends LayerSpec {
   readonly balance: Balance | undefined
   readonly o: Weight // (hidden, heads * headDim)
   readonly oBias: Tensor | undefined
-  readonly attnOutNorm: Tensor | undefined // (1, hidden)
-  readonly ffnNorm: Tensor | undefined // (1, hidden)
-  readonly gate: Weight // (intermediate, hidden)
-  readonly up: Weight // (intermediate, hidden)
-  readonly down: Weight // (hidden, intermediate)
-  readonly ffnOutNorm: Tensor | undefined // (1, hidden)
 }
 
 /** The `KeyBalance` of a layer in the backend. */
@@ -49,12 +65,30 @@ export function layersOf(
   return spec.layers.map((layer, index): Layer => {
     const matrix = (name: string) => weights.matrix(`layers.${index}.${name}`)
     const vector = (wanted: boolean, name: string) => (wanted ? weights.vector(`layers.${index}.${name}`) : undefined)
-    const { norms, biases, qkNorms, rope, heads } = layer
+    const { norms, biases, qkNorms, rope, heads, convolution, ...rest } = layer
+    const common = {
+      ...rest,
+      ...{ norms, biases, qkNorms, heads, ...(rope && { rope }) },
+      attnNorm: vector(norms.beforeAttention, 'attnNorm'),
+      attnOutNorm: vector(norms.afterAttention, 'attnOutNorm'),
+      ffnNorm: vector(norms.beforeMlp, 'ffnNorm'),
+      gate: matrix('gate'),
+      up: matrix('up'),
+      down: matrix('down'),
+      ffnOutNorm: vector(norms.afterMlp, 'ffnOutNorm'),
+    }
+    if (convolution)
+      return {
+        ...common,
+        convolution,
+        convIn: matrix('convIn'),
+        conv: weights.vector(`layers.${index}.conv`),
+        convOut: matrix('convOut'),
+      }
     const balance = balances[index]
     return {
-      ...layer,
+      ...common,
       turn: rope && ropes.indexOf(rope),
-      attnNorm: vector(norms.beforeAttention, 'attnNorm'),
       q: matrix('q'),
       k: matrix('k'),
       v: matrix('v'),
@@ -70,12 +104,6 @@ export function layersOf(
       },
       o: matrix('o'),
       oBias: vector(biases.output, 'oBias'),
-      attnOutNorm: vector(norms.afterAttention, 'attnOutNorm'),
-      ffnNorm: vector(norms.beforeMlp, 'ffnNorm'),
-      gate: matrix('gate'),
-      up: matrix('up'),
-      down: matrix('down'),
-      ffnOutNorm: vector(norms.afterMlp, 'ffnOutNorm'),
     }
   })
 }
@@ -85,7 +113,7 @@ export function layersOf(
  * object.
  */
 export function ropesOf({ layers }: ModelSpec): readonly RopeSpec[] {
-  return [...new Set(layers.flatMap(({ rope }) => rope ?? []))]
+  return [...new Set(layers.flatMap(({ rope, convolution }) => (rope && !convolution ? rope : [])))]
 }
 
 /**
@@ -102,7 +130,7 @@ export function limitsOf(
     tokens,
     maxK: Math.max(hidden, intermediate, heads * headDim, inputs),
     headDim,
-    groups: [...new Set(layers.map((layer) => layer.heads / layer.kvHeads))],
+    groups: [...new Set(layers.flatMap(({ heads, kvHeads, convolution }) => (convolution ? [] : heads / kvHeads)))],
     ropes: ropesOf(spec),
     ...(pageEntries !== undefined && { pageEntries }),
   }
@@ -117,16 +145,23 @@ export interface BufferSizes {
 
 /** Returns the size of each activation tensor of a pass, (rows, columns). */
 export function buffersOf(config: ModelConfig, spec: ModelSpec, { passTokens, logitRows }: BufferSizes) {
-  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
+  const { hidden, intermediate, heads, headDim, vocab } = config
   // Holds the output of attention, unless it is added to the residual stream at once.
   const aside = spec.layers.some((layer) => !addsAtOnce(layer)) ? hidden : 0
+  const mixed = projectedColumns(config, spec)
   return {
     x: [passTokens, hidden],
     h: [passTokens, Math.max(hidden, heads * headDim)],
-    wide: [passTokens, Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate, aside)],
+    wide: [passTokens, Math.max(mixed, 2 * intermediate, aside)],
     last: [logitRows, hidden],
     logits: [logitRows, vocab],
   } as const
+}
+
+/** Returns the columns of what a layer projects its input to: q, k and v, or b, c and x. */
+export function projectedColumns({ hidden, heads, kvHeads, headDim }: ModelConfig, { layers }: ModelSpec): number {
+  const convolves = layers.some(({ convolution }) => convolution)
+  return Math.max((heads + 2 * kvHeads) * headDim, convolves ? 3 * hidden : 0)
 }
 
 /** Returns the bytes of the activations of a pass. */
@@ -140,6 +175,19 @@ export function activationBytes(config: ModelConfig, spec: ModelSpec, sizes: Buf
  */
 export function addsAtOnce({ norms, biases, residualScale }: LayerSpec): boolean {
   return !norms.afterAttention && !norms.afterMlp && !biases.output && residualScale === 1
+}
+
+/** Returns the shape of the pages that hold K, V and inputs of convolutions of such a model. */
+export function poolSpecOf({ headDim, layers }: ModelSpec, type: KvType): KvPoolSpec {
+  const layerKvHeads = layers.map(({ kvHeads }) => kvHeads)
+  return {
+    type,
+    layers: layers.length,
+    kvHeads: layerKvHeads.reduce((most, kvHeads) => Math.max(most, kvHeads), 0),
+    headDim,
+    layerKvHeads,
+    convolutions: layers.map(({ convolution }) => convolution !== undefined),
+  }
 }
 
 /** Throws `unsupported` for layers that see only a part of the context. */

@@ -20,11 +20,12 @@ export async function withLayers(archive: ModelArchive, kept: readonly number[])
       `layers ${kept.join(', ')} of ${archive.name}: name some of 0 to ${layers - 1}, ascending`,
     )
   const shapes = layerShapes(archive.config)
-  const { perLayer: _, windows, ropeThetas, ...same } = archive.config
+  const { perLayer: _, windows, ropeThetas, convolutions, ...same } = archive.config
   const config = {
     ...same,
     ...configOfShapes(kept.map((layer) => defined(shapes[layer]))),
     ...(windows && { windows: kept.map((layer) => defined(windows[layer])) }),
+    ...(convolutions && { convolutions: kept.map((layer) => defined(convolutions[layer])) }),
     ...(ropeThetas && { ropeThetas: kept.map((layer) => defined(ropeThetas[layer])) }),
   }
   const tensors = new Map<string, TensorInfo>()

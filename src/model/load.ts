@@ -1,5 +1,6 @@
 /** Streams a model's weights from its files into a backend. */
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import { throwIfAborted } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TensorInfo } from '../base/model.ts'
@@ -155,7 +156,7 @@ export function vectorOf(tensor: TensorInfo): Promise<Float32Array> {
 
 /** Does what `vectorOf` does, and adds its bytes to the model's identity. */
 async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promise<Float32Array> {
-  const { name, type, cols, source, offset, bytes, plus } = tensor
+  const { name, type, cols, source, offset, bytes, plus, columns } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
   identity?.vector(raw)
@@ -174,7 +175,13 @@ async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promis
       `${name} (${type}) holds a value that is not finite: the file is damaged, or was converted wrongly; get it again`,
     )
   if (plus !== undefined) return values.map((value) => value + plus)
-  return values
+  return columns === undefined ? values : byColumns(values, columns)
+}
+
+/** Returns the values of a matrix of that many columns, given row by row, column by column. */
+function byColumns(values: Float32Array, columns: number): Float32Array {
+  const rows = values.length / columns
+  return values.map((_, i) => defined(values[(i % rows) * columns + Math.floor(i / rows)]))
 }
 
 function known<T>(map: ReadonlyMap<string, T>, name: string): T {

@@ -5,6 +5,7 @@ import { isObject, type Json } from './json.ts'
 import { textAt } from './packed-texts.ts'
 import { aligned, preamble, preparedMagic } from './prepared.ts'
 import { packedVocabularyOf } from './tokenizer-json.ts'
+import { expectedTensors } from './weights.ts'
 
 export interface PreparedFile {
   readonly bytes: number
@@ -19,14 +20,17 @@ const pieceBytes = 1 << 20
  * tokenizer that is not a BPE. Throws `unsupported` for other tokenizers.
  */
 export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefined): PreparedFile {
-  const tensors = [...archive.tensors].map(([name, { type, source, offset, bytes }]) => ({
+  const tensors = [...archive.tensors].map(([name, { type, source, offset, bytes, plus }]) => ({
     name,
     type,
     source,
     offset,
     bytes,
+    plus,
   }))
-  const list = tensors.map(({ name, type }) => [name, type])
+  // A family that adds to what folders hold adds nothing to what a GGUF holds.
+  const adding = new Set(expectedTensors(archive.config).flatMap(({ name, plus }) => (plus === undefined ? [] : name)))
+  const list = tensors.map(({ name, type, plus }) => [name, type, ...(adding.has(name) ? [plus ?? 0] : [])])
   const head = new TextEncoder().encode(JSON.stringify({ ...headOf(archive, merges), tensors: list }))
   const pairs = merges ?? new Uint32Array(0)
   const mergesAt = aligned(preamble + head.length)

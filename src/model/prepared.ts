@@ -11,7 +11,8 @@
  *
  * `tokens` are the texts of the vocabulary by id, null where an id has none; `tokenizer` is a
  * `TokenizerSpec` without them and without merges; `tensors` are `[canonical name, type]` in order,
- * whose shapes follow from `config`. The file therefore has no offsets that could be wrong, and its
+ * whose shapes follow from `config`, with what is added to the values of a vector as a third entry
+ * where the family adds something. The file therefore has no offsets that could be wrong, and its
  * head takes little memory: 49,000 merges as JSON would take 10 MB.
  */
 
@@ -35,7 +36,7 @@ import { jsonBounds, limits } from './limits.ts'
 import { packTexts } from './packed-texts.ts'
 import { tokenlessRows } from './tokenless.ts'
 import { packVocabulary } from './vocabulary.ts'
-import { expectedTensors } from './weights.ts'
+import { expectedTensors, flattened } from './weights.ts'
 
 export const preparedEnding = '.foretoken'
 export const preparedMagic = 'fTkWght1'
@@ -97,7 +98,7 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
   const tensors = new Map<string, TensorInfo>()
   let end = dataAt
   for (const entry of listed as unknown[]) {
-    const [name, type] = (Array.isArray(entry) ? entry : []) as [string, TensorType]
+    const [name, type, added] = (Array.isArray(entry) ? entry : []) as [string, TensorType, unknown]
     const shape = expected.get(name)
     if (!shape || tensors.has(name) || typeof type !== 'string' || !Object.hasOwn(tensorBlocks, type))
       throw bad(`lists an unknown or repeated tensor: ${show(name)} of type ${show(type)}`)
@@ -106,7 +107,11 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
     const bytes = (rows * cols * block.bytes) / block.elements
     if (cols % block.elements !== 0) throw bad(`has ${name} with rows of ${cols}, no multiple of ${block.elements}`)
     const offset = aligned(end)
-    tensors.set(name, { name, type, rows, cols, source, offset, bytes, ...(plus !== undefined && { plus }) })
+    if (added !== undefined && added !== plus && added !== 0)
+      throw bad(`adds ${show(added)} to ${name}, and its family ${plus ?? 'nothing'}`)
+    const adds = plus !== undefined && added !== 0
+    const tensor = { name, type, rows, cols, source, offset, bytes, ...(adds && { plus }) }
+    tensors.set(name, flattened(tensor, shape))
     end = offset + bytes
   }
   if (end !== source.size) throw bad(`has ${source.size} bytes; its tensors end at ${end}`)

@@ -60,9 +60,14 @@ function tensorOf(source: ByteSource, name: string, value: unknown, data: number
     throw new ForetokenError('bad_model', `${where} has no valid shape and data_offsets`)
   const type = typeof dtype === 'string' && Object.hasOwn(types, dtype) ? types[dtype] : undefined
   if (!type) throw new ForetokenError('unsupported', `${where} is ${show(dtype)}; F32, F16 and BF16 are read`)
-  if (shape.length !== 1 && shape.length !== 2)
-    throw new ForetokenError('unsupported', `${where} has ${shape.length} dimensions; 1 and 2 are read`)
-  const [rows, cols] = shape.length === 1 ? [1, defined(shape[0])] : [defined(shape[0]), defined(shape[1])]
+  // Weights of a convolution by channel are (channels, 1, taps).
+  const dims = shape.length === 3 && shape[1] === 1 ? [shape[0], shape[2]] : shape
+  if (dims.length !== 1 && dims.length !== 2)
+    throw new ForetokenError(
+      'unsupported',
+      `${where} has ${shape.length} dimensions, ${shape.join(' x ')}; 1 and 2 are read`,
+    )
+  const [rows, cols] = dims.length === 1 ? [1, defined(dims[0])] : [defined(dims[0]), defined(dims[1])]
   const [begin, end] = offsets as [number, number]
   const bytes = rows * cols * tensorBlocks[type].bytes
   if (!isWhole(bytes, 1) || end - begin !== bytes || data + end > source.size)

@@ -11,6 +11,8 @@ interface Expected extends TensorSource {
   readonly name: string
   readonly rows: number
   readonly cols: number
+  /** Whether it is loaded as a vector, column by column, see `TensorInfo.columns`. */
+  readonly flat?: boolean
 }
 
 /** Returns every tensor of a model with this config, as its recipe asks for them. */
@@ -18,34 +20,40 @@ export function expectedTensors(config: ModelConfig): Expected[] {
   const { hidden, headDim, vocab, tailFrom } = config
   const family = familyOf(config)
   const all: Expected[] = []
-  const add = (name: string, rows: number, cols: number, layer?: TensorPlace['layer']) => {
+  const add = (name: string, rows: number, cols: number, layer?: TensorPlace['layer'], flat = false) => {
     const source = family.tensor(name, { config, layer })
-    all.push({ ...source, name: layer ? `layers.${layer.index}.${name}` : name, rows, cols })
+    all.push({ ...source, name: layer ? `layers.${layer.index}.${name}` : name, rows, cols, ...(flat && { flat }) })
   }
   add('embed', tailFrom ?? vocab, hidden)
   add('norm', 1, hidden)
   if (tailFrom !== undefined) add('embedTail', vocab - tailFrom, hidden)
   if (!config.tiedEmbedding) add('head', vocab, hidden)
   family.spec(config).layers.forEach((spec, index) => {
-    const { heads, kvHeads, intermediate, norms, biases, qkNorms } = spec
-    const layer = (name: string, rows: number, cols: number) =>
-      add(name, rows, cols, { heads, kvHeads, intermediate, index })
+    const { heads, kvHeads, intermediate, norms, biases, qkNorms, convolution } = spec
+    const layer = (name: string, rows: number, cols: number, flat = false) =>
+      add(name, rows, cols, { heads, kvHeads, intermediate, index }, flat)
     const [q, kv] = [heads * headDim, kvHeads * headDim]
     if (norms.beforeAttention) layer('attnNorm', 1, hidden)
-    layer('q', q, hidden)
-    layer('k', kv, hidden)
-    layer('v', kv, hidden)
-    if (biases.qkv) {
-      layer('qBias', 1, q)
-      layer('kBias', 1, kv)
-      layer('vBias', 1, kv)
+    if (convolution) {
+      layer('convIn', 3 * hidden, hidden)
+      layer('conv', hidden, convolution.taps, true)
+      layer('convOut', hidden, hidden)
+    } else {
+      layer('q', q, hidden)
+      layer('k', kv, hidden)
+      layer('v', kv, hidden)
+      if (biases.qkv) {
+        layer('qBias', 1, q)
+        layer('kBias', 1, kv)
+        layer('vBias', 1, kv)
+      }
+      if (qkNorms !== 'none') {
+        layer('qNorm', 1, qkNorms === 'rows' ? q : headDim)
+        layer('kNorm', 1, qkNorms === 'rows' ? kv : headDim)
+      }
+      layer('o', hidden, q)
+      if (biases.output) layer('oBias', 1, hidden)
     }
-    if (qkNorms !== 'none') {
-      layer('qNorm', 1, qkNorms === 'rows' ? q : headDim)
-      layer('kNorm', 1, qkNorms === 'rows' ? kv : headDim)
-    }
-    layer('o', hidden, q)
-    if (biases.output) layer('oBias', 1, hidden)
     if (norms.afterAttention) layer('attnOutNorm', 1, hidden)
     if (norms.beforeMlp) layer('ffnNorm', 1, hidden)
     layer('gate', intermediate, hidden)
@@ -82,7 +90,7 @@ export function nameTensors(
         `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    const placed = part ? rowsOf(tensor, part.from, rows) : tensor
+    const placed = flattened(part ? rowsOf(tensor, part.from, rows) : tensor, expected)
     tensors.set(expected.name, plus !== undefined && naming === 'huggingFace' ? { ...placed, plus } : placed)
   }
   for (const name of found.keys())
@@ -92,6 +100,12 @@ export function nameTensors(
         `${where} has a tensor that a ${config.architecture} model has no use for: ${show(name).slice(1, -1)}`,
       )
   return tensors
+}
+
+/** Returns a tensor as the vector that is loaded from it, if `expected` says so. */
+export function flattened(tensor: TensorInfo, { flat }: Pick<Expected, 'flat'>): TensorInfo {
+  const { rows, cols } = tensor
+  return flat ? { ...tensor, rows: 1, cols: rows * cols, columns: cols } : tensor
 }
 
 /**

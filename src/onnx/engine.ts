@@ -317,6 +317,7 @@ export class OrtEngine implements TextService {
     this.#closed = true
     this.#closing.abort(closedError())
     this.#prompts.close()
+    this.guides?.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
     const free = await this.#session.enter()
     await this.#model.close()

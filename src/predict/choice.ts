@@ -20,8 +20,11 @@ export type PrefillMode = (typeof prefillModes)[number]
 /** A shorter middle is not worth its own rows in every pass. */
 const leastPredicted = 16
 
+/** What the choice needs of a predictor's header. */
+type PlanHeader = Pick<PredictorHeader, 'layers' | 'hidden' | 'plan' | 'aux'> & Partial<Pick<PredictorHeader, 'gate'>>
+
 export class Prediction {
-  readonly #header: PredictorHeader
+  readonly #header: PlanHeader
   readonly #auxiliary: ModelConfig | undefined
   /**
    * Cost of a row relative to an exact row, without attention: the share of layers that it runs
@@ -32,7 +35,7 @@ export class Prediction {
   /**
    * `auxiliary` is the shape of the smaller model of a separate plan; other plans do not use it.
    */
-  constructor(header: PredictorHeader, auxiliary?: ModelConfig) {
+  constructor(header: PlanHeader, auxiliary?: ModelConfig) {
     this.#header = header
     const { layers, plan } = header
     this.#auxiliary = plan.kind === 'separate' ? auxiliary : undefined
@@ -116,7 +119,7 @@ export class Prediction {
     for (const logit of logits)
       if (logit > top) [top, second] = [logit, top]
       else if (logit > second) second = logit
-    return top - second < this.#header.gate
+    return top - second < (this.#header.gate ?? 0)
   }
 
   /**

@@ -50,15 +50,16 @@ export function separateShare(
   return (exact - config.layers * layerWork(config, from, until) + run + maps) / exact
 }
 
-function exactWork(config: ModelConfig, from: number, to: number): number {
+/** Returns the multiply-adds of an exact prefill of positions `from`..`to` - 1, with one row of scores. */
+export function exactWork(config: ModelConfig, from: number, to: number): number {
   return config.layers * layerWork(config, from, to) + config.vocab * config.hidden
 }
 
 /**
- * Returns the work of a layer, the mean of all, over positions `from`..`to` - 1, each of which
- * attends to the positions that its window shows.
+ * Returns the multiply-adds of a layer, the mean of all, over positions `from`..`to` - 1, each of
+ * which attends to the positions that its window shows.
  */
-function layerWork(config: ModelConfig, from: number, to: number): number {
+export function layerWork(config: ModelConfig, from: number, to: number): number {
   const { linear, square } = layerCost(config)
   const { windows = [0] } = config
   const attended = windows.reduce((sum, window) => sum + attendedBy(to, window) - attendedBy(from, window), 0)
@@ -76,7 +77,7 @@ function attendedBy(n: number, window: number): number {
  * Returns one layer's multiply-adds over the first n positions, as `linear` n + `square` n²; a
  * window makes them fewer.
  */
-export function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
+function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
   const { hidden, intermediate, heads, headDim } = config
   const width = heads * headDim
   return { linear: hidden * (2 * width + 2 * kvWidth(config)) + 3 * hidden * intermediate, square: width }

@@ -2,7 +2,7 @@
  * Plans an answer that may call tools or show thoughts: what the request needs, and how its text is
  * read. It depends on the model's template only.
  */
-import { fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { about, fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Guide, guideKinds } from '../base/guide.ts'
 import type { TokenizerSpec } from '../base/model.ts'
@@ -80,16 +80,17 @@ function planned(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
   const { tools = [], toolChoice = 'auto', toolFormat } = wishes
   for (const name of ['parallelToolCalls', 'reasoning', 'continueFinal'] as const)
     if (!['boolean', 'undefined'].includes(typeof wishes[name])) throw wrong(name, 'true or false', wishes[name])
-  if (wishes.guide !== undefined) checkGuide(wishes.guide)
+  const { guide: wanted } = wishes
+  if (wanted !== undefined) about('guide', () => checkGuide(wanted))
   if (toolFormat !== undefined) oneOf('toolFormat', toolFormat, toolFormatNames)
-  checkTools(tools)
+  about('tools', () => checkTools(tools))
   const spec = model.archive.tokenizer
   const thinking = wishes.reasoning === false ? undefined : thinkingOf(spec, wishes)
-  const chosen = chosenTools(tools, toolChoice)
+  const chosen = about('toolChoice', () => chosenTools(tools, toolChoice))
   const read = thinking && thinking !== 'off' ? { thinking } : {}
   const shownThinking = read.thinking ? [read.thinking.open, read.thinking.close] : []
   const special = (text: string) => specialId(model.tokenizer, text)
-  const shape = wishes.guide && ruleOf(wishes.guide)
+  const shape = wanted && about('guide', () => ruleOf(wanted))
   if (chosen.tools.length === 0) {
     const showSpecial = specialIds(model.tokenizer, shownThinking)
     // Without thoughts the request's own guide holds.
@@ -115,6 +116,7 @@ function planned(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
     throw new ForetokenError(
       'unsupported',
       'an answer that may call tools has no grammar of its own; leave one of them out',
+      { argument: 'guide' },
     )
   if (!chosen.required) refuseCompact(wishes.guide)
   const { format } = toolSupport(spec, toolFormat)
@@ -129,7 +131,9 @@ function planned(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
     options: {
       tools,
       toolFormat: format.name,
-      ...(!isFree && { guide: { kind: 'lark', grammar: toolGrammar(format, chosen.tools, choice, special) } }),
+      ...(!isFree && {
+        guide: { kind: 'lark', grammar: about('tools', () => toolGrammar(format, chosen.tools, choice, special)) },
+      }),
       ...(showSpecial.length > 0 && { showSpecial }),
     },
     hasParts: true,
@@ -159,6 +163,7 @@ function refuseCompact(guide: Guide | undefined): void {
     throw new ForetokenError(
       'unsupported',
       'guide.compact is not possible in an answer that may think or call tools; leave it out, or turn these off',
+      { argument: 'guide' },
     )
 }
 
@@ -236,15 +241,18 @@ function textIn({ content }: { readonly content?: unknown }): string {
 
 /**
  * Returns the template values that ask a model to think as much as `effort` says, as far as its
- * template can: `none` turns thinking off.
+ * template can: `none` turns thinking off. Throws `bad_argument`.
  */
 export function effortValues(spec: TokenizerSpec, effort: string): TemplateValues {
-  const source = spec.chatTemplate ?? ''
-  const reads = (name: string) => new RegExp(`\\b${name}\\b`).test(source)
-  const named = reads('reasoning_effort') ? { reasoning_effort: effort } : {}
-  if (effort !== 'none') return named
-  const switches = ['enable_thinking', 'thinking'].filter((name) =>
-    new RegExp(`(?<!\\.|['"])\\b${name}\\b(?!['"])`).test(source),
-  )
-  return { ...named, ...Object.fromEntries(switches.map((name) => [name, false])) }
+  return withArguments('effortValues', () => {
+    const { chatTemplate: source = '' } = fieldsOf('spec', spec)
+    textOf('effort', effort)
+    const reads = (name: string) => new RegExp(`\\b${name}\\b`).test(textOf('spec.chatTemplate', source))
+    const named = reads('reasoning_effort') ? { reasoning_effort: effort } : {}
+    if (effort !== 'none') return named
+    const switches = ['enable_thinking', 'thinking'].filter((name) =>
+      new RegExp(`(?<!\\.|['"])\\b${name}\\b(?!['"])`).test(source),
+    )
+    return { ...named, ...Object.fromEntries(switches.map((name) => [name, false])) }
+  })
 }

@@ -11,6 +11,7 @@ import { type Checks, callable, checkedFields } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
+import { NoWorker } from '../base/serial-worker.ts'
 import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import { checkToolOptions } from './checked-tools.ts'
@@ -28,7 +29,7 @@ import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
 import type { Tokenizer } from './tokenizer.ts'
 import { createTokenizerGate } from './tokenizer-gate.ts'
-import { NoTextWorker, TokenizerWorker } from './tokenizer-worker.ts'
+import { TokenizerWorker } from './tokenizer-worker.ts'
 
 /** How a prompt is prepared. */
 export interface PrepareOptions extends PromptOptions {
@@ -145,7 +146,7 @@ export class Prompts {
         })
       }
     } catch (error) {
-      if (!(error instanceof NoTextWorker)) throw error
+      if (!(error instanceof NoWorker)) throw error
       this.#worker = undefined
     }
     return this.#inSteps(prompt, options, accepted, signal)

@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
+import type { SpawnWorker, WorkerHandle } from '../base/serial-worker.ts'
 import type { PromptOptions } from './prompt.ts'
 
 /**
@@ -27,18 +28,8 @@ export type FromTextWorker =
   | { readonly type: 'ids'; readonly id: number; readonly ids: Uint32Array; readonly tokenizeMs: number }
   | { readonly type: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string }
 
-/** A worker as a platform provides it. */
-export interface TextWorker {
-  post(message: ToTextWorker): void
-  /** Ends the worker at once, whatever it is doing. `ended` need not be called any more. */
-  terminate(): void
-}
+/** A text worker as a platform provides it. */
+export type TextWorker = WorkerHandle<ToTextWorker>
 
-/**
- * Starts a worker that runs `serveText`. Its messages go to `message`; if it ends by itself,
- * `ended` is called with the reason.
- */
-export type SpawnText = (listeners: {
-  readonly message: (message: FromTextWorker) => void
-  readonly ended: (reason: string) => void
-}) => TextWorker
+/** Starts a worker that runs `serveText`. */
+export type SpawnText = SpawnWorker<ToTextWorker, FromTextWorker>

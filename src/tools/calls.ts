@@ -4,13 +4,16 @@
  */
 import type { CallShape } from './format.ts'
 import { JsonObjectReader, stringIn } from './json-object.ts'
-import { argumentsAsJson, bareKeys, lengthOfArguments, type Notation, python } from './literal.ts'
+import { ArgumentsEnd, argumentsAsJson, bareKeys, type Notation, python } from './literal.ts'
 
 /** What a reader of a call reports. `name` comes first, and returns false for a name that is not known. */
 export interface CallEvents {
   name(name: string): boolean
   arguments(text: string): void
 }
+
+/** A name that is longer is none: what a model writes without an end is not read again and again. */
+const longestName = 1024
 
 /** Reads one call. */
 export interface CallReader {
@@ -139,10 +142,12 @@ class TaggedCall implements CallReader {
         return passed(text, before, 'name')
       case 'name': {
         const [head = '', name = ''] = /^\s*([\w.-]*)/.exec(text) ?? []
+        if (name.length > longestName) return { taken: 0, next: 'bad' }
         if (head.length === text.length) return { taken: 0, next: 'reading' }
         const [id = ''] = /^\s*\[CALL_ID\][\w-]*/.exec(text.slice(head.length)) ?? []
         const from = head.length + id.length
         const whole = text.slice(from)
+        if (id.length > longestName) return { taken: 0, next: 'bad' }
         if (id === '' && isBegun('[CALL_ID]', whole)) return { taken: 0, next: 'reading' }
         const { taken, next } = passed(whole, middle, 'arguments')
         if (next !== 'arguments') return { taken: 0, next }
@@ -183,9 +188,10 @@ class PythonOrObject implements CallReader {
   }
 
   push(text: string) {
+    if (this.#reader) return this.#reader.push(text)
     const first = text.trimStart().charAt(0)
-    if (first === '' && !this.#reader) return { taken: 0, state: 'reading' as const }
-    this.#reader ??= first === '{' ? new ObjectCall(this.#events) : new LiteralCall('', python, this.#events)
+    if (first === '') return { taken: 0, state: 'reading' as const }
+    this.#reader = first === '{' ? new ObjectCall(this.#events) : new LiteralCall('', python, this.#events)
     return this.#reader.push(text)
   }
 }
@@ -198,11 +204,14 @@ class LiteralCall implements CallReader {
   readonly #before: string
   readonly #notation: Notation
   readonly #events: CallEvents
+  readonly #end: ArgumentsEnd
+  #body = ''
   #named = false
 
   constructor(before: string, notation: Notation, events: CallEvents) {
     this.#before = before
     this.#notation = notation
+    this.#end = new ArgumentsEnd(notation)
     this.#events = events
   }
 
@@ -213,17 +222,17 @@ class LiteralCall implements CallReader {
       if (start.next !== 'name') return { taken: 0, state: start.next }
       const [head = '', name = ''] = /^\s*([\w.-]*)\s*/.exec(text.slice(start.taken)) ?? []
       at = start.taken + head.length
+      if (name.length > longestName) return { taken: 0, state: 'bad' as const }
       if (at === text.length) return { taken: 0, state: 'reading' as const }
       if (name === '' || text.charAt(at) !== this.#notation.open || !this.#events.name(name.replace(method, '')))
         return { taken: 0, state: 'bad' as const }
       this.#named = true
     }
-    const rest = text.slice(at)
-    const length = lengthOfArguments(rest, this.#notation)
-    if (length === undefined) return { taken: at, state: 'reading' as const }
-    const body = rest.slice(0, length)
+    const { taken, ended } = this.#end.push(text.slice(at))
+    this.#body += text.slice(at, at + taken)
+    if (!ended) return { taken: at + taken, state: 'reading' as const }
     // Arguments in no known notation are passed on as they are: the caller sees that they are not JSON.
-    this.#events.arguments(argumentsAsJson(body, this.#notation) ?? body)
-    return { taken: at + length, state: 'done' as const }
+    this.#events.arguments(argumentsAsJson(this.#body, this.#notation) ?? this.#body)
+    return { taken: at + taken, state: 'done' as const }
   }
 }

@@ -63,26 +63,55 @@ export function thoughtfulGrammar(
   return writer.text
 }
 
-/** Returns a guide as the body of a Lark rule, or undefined if it is a grammar of its own. */
+/**
+ * Returns a guide as the body of a Lark rule, or undefined if it is a grammar of its own. Throws
+ * `bad_argument` for a schema whose text is not JSON.
+ */
 export function ruleOf(guide: Guide): string | undefined {
   switch (guide.kind) {
     case 'json_schema':
-      return `%json ${typeof guide.schema === 'string' ? guide.schema : JSON.stringify(guide.schema)}`
+      return `%json ${schemaText(guide.schema)}`
     case 'json_object':
       return '%json {"type": "object"}'
     case 'choice':
       return guide.choices.map((choice) => JSON.stringify(choice)).join(' | ')
     case 'regex':
-      return `/${regexBody(guide.regex)}/`
+      return regexRule(guide.regex)
     default:
       return undefined
   }
 }
 
-/** Returns a regex without its outer anchors, its slashes escaped. Escapes are read in pairs. */
-function regexBody(regex: string): string {
-  const change = (part: string) => (part === '/' ? '\\/' : part === '$' ? '' : part)
-  return regex.replace(/^\^/, '').replace(/\\.|\/|\$$/gs, change)
+/** Returns a schema on one line. Its text is read first: what follows a schema would be read as Lark. */
+function schemaText(schema: unknown): string {
+  if (typeof schema !== 'string') return JSON.stringify(schema)
+  try {
+    return JSON.stringify(JSON.parse(schema))
+  } catch (cause) {
+    throw new ForetokenError('bad_argument', `guide.schema is not JSON: ${(cause as Error).message.slice(0, 200)}`, {
+      cause,
+    })
+  }
+}
+
+/**
+ * Returns a regex as a rule, without its outer anchors, its slashes and line ends escaped; escapes are
+ * read in pairs. Two slashes with nothing between them would begin a comment.
+ */
+function regexRule(regex: string): string {
+  if (/(?<!\\)(\\\\)*\\$/.test(regex)) throw new ForetokenError('bad_argument', 'guide.regex ends with a backslash')
+  const change = (part: string) => changes[part] ?? part
+  const body = regex.replace(/^\^/, '').replace(/\\.|\/|\n|\r|\$$/gs, change)
+  return body === '' ? '""' : `/${body}/`
+}
+
+const changes: Readonly<Record<string, string>> = {
+  '/': '\\/',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\\\n': '\\n',
+  '\\\r': '\\r',
+  $: '',
 }
 
 /** Collects rules, and writes texts in which markers may be special tokens. */

@@ -3,6 +3,8 @@
  * of Gemma, in which keys have no quotes and strings stand between two markers.
  */
 
+import { beginningAtEnd } from './thinking.ts'
+
 /** How values are written. */
 export interface Notation {
   /** The bracket around the arguments of a call. */
@@ -18,22 +20,57 @@ export const bareKeys = (quote: string): Notation => ({ open: '{', assign: ':', 
 
 const closer = ({ open }: Notation) => (open === '(' ? ')' : '}')
 
-/**
- * Returns the length of the arguments at the beginning of `text`, brackets included; undefined if
- * their end has not come yet. `text` begins with the opening bracket.
- */
-export function lengthOfArguments(text: string, notation: Notation): number | undefined {
-  let depth = 0
-  for (let at = 0; at < text.length; at++) {
-    const quote = quoteAt(text, at, notation)
-    if (quote !== undefined) {
-      const end = endOfString(text, at + quote.length, quote, notation)
-      if (end === undefined) return undefined
-      at = end - 1
-    } else if ('([{'.includes(text.charAt(at))) depth++
-    else if (')]}'.includes(text.charAt(at)) && --depth === 0) return at + 1
+/** Finds the end of arguments that come in pieces; each character is read once. */
+export class ArgumentsEnd {
+  readonly #notation: Notation
+  #depth = 0
+  /** The quote that ends the string being read; undefined outside of strings. */
+  #quote: string | undefined
+  #escaped = false
+
+  constructor(notation: Notation) {
+    this.#notation = notation
   }
-  return undefined
+
+  /**
+   * Reads on; the first text begins with the opening bracket. Returns how much was read, which leaves
+   * out what may be the beginning of a quote, and whether the last bracket has been closed.
+   */
+  push(text: string): { readonly taken: number; readonly ended: boolean } {
+    const { quote: mark } = this.#notation
+    let at = 0
+    while (at < text.length) {
+      if (this.#quote === undefined) {
+        if (mark !== undefined && isCut(mark, text, at)) break
+        const quote = quoteAt(text, at, this.#notation)
+        this.#quote = quote
+        at += quote?.length ?? 1
+        if (quote === undefined && this.#bracket(text.charAt(at - 1))) return { taken: at, ended: true }
+      } else if (mark !== undefined) {
+        const end = text.indexOf(mark, at)
+        if (end < 0) return { taken: Math.max(at, text.length - beginningAtEnd(text, mark)), ended: false }
+        at = end + mark.length
+        this.#quote = undefined
+      } else this.#inString(text.charAt(at++))
+    }
+    return { taken: at, ended: false }
+  }
+
+  #bracket(unit: string): boolean {
+    if ('([{'.includes(unit)) this.#depth++
+    return ')]}'.includes(unit) && --this.#depth === 0
+  }
+
+  #inString(unit: string): void {
+    if (this.#escaped) this.#escaped = false
+    else if (unit === '\\') this.#escaped = true
+    else if (unit === this.#quote) this.#quote = undefined
+  }
+}
+
+/** Returns whether a text ends, from `at` on, with a beginning of `mark`. */
+function isCut(mark: string, text: string, at: number): boolean {
+  return text.length - at < mark.length && mark.startsWith(text.slice(at))
 }
 
 function quoteAt(text: string, at: number, { quote }: Notation): string | undefined {
@@ -55,7 +92,7 @@ function endOfString(text: string, from: number, quote: string, notation: Notati
 
 /**
  * Returns arguments as JSON; undefined if they are not in this notation. `text` is what
- * `lengthOfArguments` measured.
+ * `ArgumentsEnd` measured.
  */
 export function argumentsAsJson(text: string, notation: Notation): string | undefined {
   const reader = new Reader(text, notation)

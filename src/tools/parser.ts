@@ -38,6 +38,10 @@ export class CallParser {
   /** Whether what is taken of the section makes sense: its last call is complete, or it has none. */
   #complete = false
   #calls = 0
+  /** Where the text that is held begins. */
+  #position = 0
+  /** Where the text of each content began, in order. */
+  readonly starts: number[] = []
   /** Whether nothing but white space has come: only here may a call come without its marker. */
   #start = true
   #final = false
@@ -94,18 +98,27 @@ export class CallParser {
     return events
   }
 
-  #content(text: string): void {
-    if (text !== '') this.#events.push({ type: 'content', text })
+  #content(text: string, at = this.#position): void {
+    if (text === '') return
+    this.#events.push({ type: 'content', text })
+    this.starts.push(at)
+  }
+
+  /** Drops text from the beginning of what is held. */
+  #drop(length: number): void {
+    this.#held = this.#held.slice(length)
+    this.#position += length
   }
 
   #take(length: number): void {
     this.#taken += this.#held.slice(0, length)
-    this.#held = this.#held.slice(length)
+    this.#drop(length)
   }
 
   /** Returns what is taken to the text: it was no call. */
   #fail(): void {
-    this.#content(this.#taken)
+    // What is taken ends where the held text begins.
+    this.#content(this.#taken, this.#position - this.#taken.length)
     this.#taken = ''
     this.#place = 'text'
     this.#start = false
@@ -145,14 +158,14 @@ export class CallParser {
       const before = this.#held.slice(0, found).trimEnd().length
       // White space between two sections is no content.
       if (before > 0) this.#content(this.#held.slice(0, before))
-      this.#held = this.#held.slice(before)
+      this.#drop(before)
       this.#take(found - before + marker.length)
       this.#place = 'section'
       return true
     }
     const kept = this.#keptLength()
     this.#content(this.#held.slice(0, this.#held.length - kept))
-    this.#held = this.#held.slice(this.#held.length - kept)
+    this.#drop(this.#held.length - kept)
     return false
   }
 

@@ -20,6 +20,10 @@ export interface AnswerContents {
 export class AnswerReader {
   readonly #thinking: ThinkingReader | undefined
   readonly #calls: CallParser | undefined
+  #length = 0
+  /** Where the text behind the thoughts begins. */
+  #behind: number | undefined
+  readonly #starts: number[] = []
 
   constructor({ calls, thinking }: AnswerContents) {
     this.#thinking = thinking && new ThinkingReader(thinking, thinking.begun)
@@ -36,8 +40,15 @@ export class AnswerReader {
     return this.#thinking?.isThinking ?? false
   }
 
+  /** Returns where the text of a part of content began in the answer's text, in UTF-16 units; parts count from 0. */
+  startOf(content: number): number {
+    const start = this.#calls ? this.#calls.starts[content] : this.#starts[content]
+    return (start ?? 0) + (this.#calls ? (this.#behind ?? 0) : 0)
+  }
+
   /** Reads more text. Returns the parts that are certain now. */
   push(text: string): AnswerPart[] {
+    this.#length += text.length
     if (!this.#thinking) return this.#content(text)
     return this.#thinking
       .push(text)
@@ -58,7 +69,12 @@ export class AnswerReader {
   }
 
   #content(text: string): AnswerPart[] {
+    // It is the end of what has come.
+    const at = this.#length - text.length
+    this.#behind ??= at
     if (this.#calls) return this.#calls.push(text)
-    return text === '' ? [] : [{ type: 'content', text }]
+    if (text === '') return []
+    this.#starts.push(at)
+    return [{ type: 'content', text }]
   }
 }

@@ -14,14 +14,18 @@ test('every layer has the size that the core reports, one after the other', () =
     fc.property(
       fc.constantFrom<KvType>('f32', 'f16', 'int8'),
       fc.integer({ min: 1, max: 32 }),
-      fc.array(fc.integer({ min: 1, max: 16 }), { minLength: 1, maxLength: 8 }),
-      (type, eighths, heads) => {
+      fc.array(fc.record({ kvHeads: fc.integer({ min: 1, max: 16 }), convolution: fc.boolean() }), {
+        minLength: 1,
+        maxLength: 8,
+      }),
+      (type, eighths, shapes) => {
         const headDim = eighths * 8
-        const { layers, bytes } = pageLayout({ headDim, layers: heads.map((kvHeads) => ({ kvHeads })) }, type)
+        const { layers, bytes } = pageLayout({ headDim, layers: shapes }, type)
         let at = 0
-        for (const [index, kvHeads] of heads.entries()) {
-          const own = kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, headDim)
-          expect(layers[index]).toEqual({ at, bytes: own, kvHeads })
+        for (const [index, { kvHeads, convolution }] of shapes.entries()) {
+          const held = convolution && type === 'int8' ? 'f16' : type
+          const own = kernels.kv_layer_bytes(kvTypeIds[held], kvHeads, headDim)
+          expect(layers[index]).toEqual({ at, bytes: own, kvHeads, convolution, type: held })
           at += own
         }
         expect(bytes).toBe(at)

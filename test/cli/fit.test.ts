@@ -1,6 +1,6 @@
 /** `foretoken fit` and `--prefill`, from texts to an answer. */
 import { spawnSync } from 'node:child_process'
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -183,66 +183,6 @@ describe('foretoken fit', () => {
     expect(foretoken('run', '-m', model, '--prefill', 'refined', '--predictor', data, 'hi').err).toContain(
       'bad_predictor',
     )
-  })
-})
-
-describe('foretoken eval', () => {
-  test('compares methods at equal work, on every suite', async () => {
-    const sets = join(folder, 'sets')
-    await mkdir(join(sets, 'eval'), { recursive: true })
-    await mkdir(join(sets, 'prompts'), { recursive: true })
-    const lines = Array.from({ length: 300 }, (_, i) => `The mill by the river ${i} has ${i * 31} stones.`)
-    await writeFile(join(sets, 'eval', 'wikitext2_valid.txt.gz'), gzipSync(lines.join('\n')))
-    await writeFile(
-      join(sets, 'eval', 'lambada_openai.jsonl.gz'),
-      gzipSync(lines.map((text) => JSON.stringify({ text })).join('\n')),
-    )
-    await writeFile(
-      join(sets, 'prompts', 'arena_hard_v0.1.jsonl.gz'),
-      gzipSync(lines.map((prompt) => JSON.stringify({ prompt: `${prompt} Why?` })).join('\n')),
-    )
-    const asked = lines.map((line, i) => ({
-      query: `Question: ${line}`,
-      choices: [`${i} stones`, 'none'],
-      gold: i % 2,
-    }))
-    for (const name of ['arc_easy', 'piqa'])
-      await writeFile(
-        join(sets, 'eval', `${name}.jsonl.gz`),
-        gzipSync(asked.map((row) => JSON.stringify(row)).join('\n')),
-      )
-    const predictor = join(folder, 'judged.safetensors')
-    expect(foretoken(...fitting(predictor)).code).toBe(0)
-    const args = ['eval', '--base', model, '--predictor', predictor, '--data', sets, '--threads', '1', '--json']
-    const plot = join(folder, 'quality.svg')
-    const { code, out, err } = foretoken(...args, '--lengths', '360', '--cases', '2', '--plot', plot)
-    expect({ code, err }).toEqual({ code: 0, err: '' })
-    const { results, plan } = JSON.parse(out)
-    expect(plan.shared).toBe(2)
-    const suites = ['lm', 'chat', 'recall', 'questions', 'lambada']
-    const methods = ['exact', 'predicted', 'refined', 'truncate', 'random', 'attention', 'aux']
-    expect(results.map(({ suite, method }: Record<string, string>) => `${suite} ${method}`)).toEqual(
-      suites.flatMap((suite) =>
-        methods.filter((one) => suite !== 'questions' || one !== 'refined').map((method) => `${suite} ${method}`),
-      ),
-    )
-    const chart = await readFile(plot, 'utf8')
-    for (const method of methods.slice(1)) expect(chart).toContain(`>${method}<`)
-    for (const row of results) {
-      expect(row.cases).toBe(2)
-      if (row.method === 'exact') expect(row).toMatchObject({ share: 1, kl: 0, top1: 1, first: 1 })
-      else expect(row.kl).toBeGreaterThan(0)
-      if (row.method === 'predicted') expect(row.share).toBeLessThan(0.8)
-      expect(row.right === undefined).toBe(row.suite === 'lm' || row.suite === 'chat')
-      expect(row.chosen === undefined).toBe(row.suite !== 'questions')
-      expect(row.ttft_ms).toBeGreaterThan(0)
-    }
-    const shares = foretoken(...args, '--lengths', '360', '--cases', '1', '--suite', 'lm', '--work', '60,90')
-    const judged = JSON.parse(shares.out).results.filter(({ method }: { method: string }) => method === 'predicted')
-    expect(judged.map(({ wanted }: { wanted: number }) => wanted)).toEqual([0.6, 0.9])
-    expect(judged[1].share).toBeGreaterThan(judged[0].share)
-    expect(judged[1].share).toBeLessThanOrEqual(0.9)
-    expect(foretoken(...args, '--suite', 'magic').err).toContain('there are lm')
   })
 })
 

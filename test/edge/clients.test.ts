@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const host = 'test/edge/hosts/serve.ts'
 
 openaiClients('the app itself', async () => {
-  const engine = await tinyEngine({ guides: loadGuides })
+  const engine = await tinyEngine({ guides: loadGuides }, 2048)
   const app = createApp({ engine, config: testConfig })
   return {
     url: 'http://app.test',

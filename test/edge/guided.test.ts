@@ -11,6 +11,8 @@ let engine: Engine
 let app: App
 beforeAll(async () => {
   engine = await tinyEngine({ guides: loadGuides })
+  // The worker's start is no part of what is measured.
+  await engine.prepare('x', { guide: { kind: 'json_object' } })
   app = createApp({ engine, config: { ...testConfig, limits: { bodyBytes: 2_000_000, outputTokens: 300 } } })
 })
 afterAll(() => engine.close())
@@ -93,6 +95,39 @@ describe('an answer has the shape that is asked for with', () => {
   })
 })
 
+describe('log-probabilities under a guide', () => {
+  const scores = async (body: object, path?: string) => {
+    const answer = await (await ask(app, body, path ? { path } : {})).json()
+    expect(answer.error ?? null).toBeNull()
+    const [choice] = answer.choices ?? []
+    if (choice?.logprobs?.token_logprobs) return choice.logprobs.token_logprobs as number[]
+    const list = choice?.logprobs?.content ?? answer.logprobs ?? answer.output[0].content[0].logprobs
+    return list.map(({ logprob }: { logprob: number }) => logprob) as number[]
+  }
+  const foretoken = { raw_logprobs: true }
+  const shape = { guided_choice: ['yes', 'no'] }
+
+  test.each<[string, object, string]>([
+    ['chats', { ...chatBody({ ...sampled, ...shape }), logprobs: true }, '/v1/chat/completions'],
+    ['completions', { model: 'tiny', prompt: 'x', ...sampled, ...shape, logprobs: 1 }, '/v1/completions'],
+    [
+      'responses',
+      { model: 'tiny', input: 'x', temperature: 1, seed: 5, ...shape, include: ['message.output_text.logprobs'] },
+      '/v1/responses',
+    ],
+    [
+      'Ollama',
+      { model: 'tiny', prompt: 'x', raw: true, stream: false, logprobs: true, format: { enum: ['yes', 'no'] } },
+      '/api/generate',
+    ],
+  ])("are the model's own if asked: %s", async (_, body, path) => {
+    const [masked, raw] = [await scores(body, path), await scores({ ...body, foretoken }, path)]
+    expect(raw).toHaveLength(masked.length)
+    const sum = (list: number[]) => list.reduce((sum, one) => sum + one, 0)
+    expect(sum(raw)).toBeLessThan(sum(masked) - 1)
+  })
+})
+
 describe('refused with 400 within a second, while others go on:', () => {
   const deep = (depth: number) =>
     JSON.parse(`${'{"type":"array","items":'.repeat(depth)}{"type":"null"}${'}'.repeat(depth)}`)
@@ -133,6 +168,36 @@ describe('refused with 400 within a second, while others go on:', () => {
     // The bound is a second; a machine that is busy gets some more.
     expect(performance.now() - begun).toBeLessThan(5000)
     expect((await other).ids).toHaveLength(30)
+  })
+
+  const wrong = { type: 'strng' }
+  const fn = (parameters: object) => ({ type: 'function', function: { name: 'f', parameters } })
+  test.each<[string, object, string?]>([
+    ['response_format', { response_format: { type: 'json_schema', json_schema: { schema: wrong } } }],
+    ['response_format', { response_format: { type: 'json_schema' } }],
+    ['response_format', { response_format: { type: 'json_object', schema: wrong } }],
+    ['guided_json', { guided_json: wrong }],
+    ['guided_json', { guided_json: '{' }],
+    ['guided_regex', { guided_regex: '(' }],
+    ['guided_grammar', { guided_grammar: 'start: start' }],
+    ['grammar', { grammar: 'rot ::= "a"' }],
+    ['json_schema', { json_schema: wrong }],
+    ['format', { format: wrong }],
+    ['structured_outputs', { structured_outputs: { json: wrong } }],
+    ['structured_outputs', { structured_outputs: { structural_tag: 'x' } }],
+    ['guided_choice', { guided_regex: 'a', guided_choice: ['a'] }],
+    ['tools', { tools: [fn({ type: 'object', properties: { a: { $ref: 'https://example.org/x' } } })] }],
+    ['tools', { tools: [fn({ type: 'object', properties: { a: wrong } })], tool_choice: 'required' }],
+    ['guided_regex', { tools: [fn({})], tool_choice: 'none', guided_regex: '(' }],
+    ['text.format', { text: { format: { type: 'json_schema', name: 'a', schema: wrong } } }, '/v1/responses'],
+    ['guided_regex', { guided_regex: '(' }, '/v1/responses'],
+    ['guided_regex', { guided_regex: '(' }, '/v1/completions'],
+  ])('a fault of %s is named as its param: %j', async (param, change, path = '/v1/chat/completions') => {
+    const form = { '/v1/responses': { model: 'tiny', input: 'x' }, '/v1/completions': { model: 'tiny', prompt: 'x' } }
+    const base = path === '/v1/chat/completions' ? chatBody() : form[path as keyof typeof form]
+    const answer = await ask(app, { ...base, ...change }, { path })
+    expect(answer.status).toBe(400)
+    expect((await answer.json()).error).toMatchObject({ param, message: expect.stringMatching(/./) })
   })
 
   test.each(['(a{1000}){1000}', '(a|b)*a(a|b){3000}', '.{0,100000}a.{0,100000}', '(\\p{L}|\\p{N}){2000,4000}\\p{Lu}'])(

@@ -16,7 +16,7 @@ const state = join(folder, 'state')
 
 beforeAll(async () => {
   const out = join(folder, 'tiny')
-  await prepare(tinyFiles({ context: 1024 }), out, { context: 1024, kv: 'f32', guides: true })
+  await prepare(tinyFiles({ context: 2048 }), out, { context: 2048, kv: 'f32', guides: true })
   for (const file of readdirSync(out))
     await wrangler(['r2', 'object', 'put', `foretoken-weights/${file}`, '--file', join(out, file), '-c', config], state)
 })

@@ -102,8 +102,32 @@ export class NaiveLlama {
         at = next.to
       }
     }
+    return this.#scores(x)
+  }
+
+  #scores(x: readonly Vector[]): Vector {
     const last = this.#norm('norm', x.at(-1)!)
     return Array.from({ length: this.config.vocab }, (_, id) => dot(this.#row('embed', id), last))
+  }
+
+  /**
+   * Returns logits after the last of `ids` by POP: positions from `sinks` to before `until` skip the
+   * layers from `from` on, which make K and V of the state that these positions had before them.
+   */
+  skippedLogits(
+    ids: readonly number[],
+    { from, sinks, until }: { from: number; sinks: number; until: number },
+  ): Vector {
+    const x = ids.map((id) => this.#row('embed', id))
+    for (let layer = 0; layer < this.config.layers; layer++) {
+      const [keys, values]: [Vector[], Vector[]] = [[], []]
+      for (const [t, one] of x.entries()) this.#write(layer, one, t, keys, values)
+      const ran = x.map((one, t) =>
+        layer >= from && t >= sinks && t < until ? one : this.#layer(layer, one, t, keys, values),
+      )
+      for (const [t, one] of ran.entries()) x[t] = one
+    }
+    return this.#scores(x)
   }
 
   /** Input of each layer at each position, and last the output of the last layer. */

@@ -17,7 +17,7 @@ export const testConfig: ServerConfig = {
   ],
 }
 
-/** Loads the engine with one thread and 1,024 tokens of context. */
-export async function tinyEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
-  return Engine.load(tinyFiles({ context: 1024 }), { wasm: await loadWasm('simd128', 1), threads: 1, ...options })
+/** Loads the engine with one thread and `context` tokens of context. */
+export async function tinyEngine(options: Partial<EngineOptions> = {}, context = 1024): Promise<Engine> {
+  return Engine.load(tinyFiles({ context }), { wasm: await loadWasm('simd128', 1), threads: 1, ...options })
 }

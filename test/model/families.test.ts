@@ -38,14 +38,14 @@ describe('the list of families', () => {
 
   test('is the only place that names a family: no other file has a condition on one', () => {
     const found: string[] = []
-    for (const folder of ['src', 'edge', 'node', 'cli', 'web', 'companion', 'workers', 'bench'])
+    for (const folder of ['src', 'edge', 'node', 'cli', 'web', 'playground', 'companion', 'workers', 'bench'])
       for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
         if (!/\.tsx?$/.test(file) || /node_modules|\.records/.test(file)) continue
         const path = join(folder, file)
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
         if (
-          /(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2)'/.test(
+          /(architecture|model_type)\s*[!=]==?|case '(llama|mi(ni)?stral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2|lfm2|exaone4)'/.test(
             text,
           )
         )

@@ -1,6 +1,9 @@
 /** Files of foretoken weights: the same model as the one they were made from, and nothing that a hostile one could do. */
 
+import { existsSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { folderFiles, listedFiles } from '../../node/model-files.ts'
 import { withTailInFourBits } from '../../node/vocabulary.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import type { ModelArchive } from '../../src/base/model.ts'
@@ -18,6 +21,10 @@ import { tinyFiles } from '../helpers/tiny-model.ts'
 import { withValue } from '../helpers/with-value.ts'
 
 const wasm = await loadWasm('simd128')
+const vectors = fileURLToPath(new URL('../vectors', import.meta.url))
+const families = readdirSync(vectors).filter((name) => {
+  return name.startsWith('tiny-') && existsSync(`${vectors}/${name}/config.json`)
+})
 
 async function bytesOf(archive: ModelArchive): Promise<Uint8Array> {
   const file = preparedFile(archive, mergePairs(archive.tokenizer))
@@ -53,6 +60,26 @@ describe('a prepared model', () => {
     const archive = await openModel(tinyFiles({ type }))
     const prepared = await answer(asFiles(await bytesOf(archive)))
     expect(prepared).toEqual(await answer(tinyFiles({ type })))
+  })
+
+  test.each(families)('of %s gives the same logits as its source, from a folder and from a GGUF', async (name) => {
+    const ids = [5, 40, 77, 9, 130, 21]
+    const logitsOf = async (files: Parameters<typeof Engine.load>[0]) => {
+      const engine = await Engine.load(files, { wasm, kv: 'f32' })
+      const logits = await engine.logits(ids)
+      await engine.close()
+      return logits
+    }
+    for (const form of [name, `${name}/gguf`]) {
+      const path = fileURLToPath(new URL(`../vectors/${form}`, import.meta.url))
+      if (!existsSync(path)) continue
+      const names = readdirSync(path).filter((file) => file.endsWith('.gguf'))
+      const files =
+        names.length > 0 ? listedFiles(form, new Map([[names[0]!, `${path}/${names[0]}`]])) : await folderFiles(path)
+      const archive = await openModel(files)
+      expect(await logitsOf(asFiles(await bytesOf(archive))), form).toEqual(await logitsOf(files))
+      await files.close()
+    }
   })
 
   test('has the archive of the source, with merges as ids', async () => {
@@ -101,6 +128,24 @@ describe('a prepared model', () => {
     await whole.close()
     await cut.close()
   })
+})
+
+test('a file that adds to a vector what its family does not is refused', async () => {
+  const files = await folderFiles(fileURLToPath(new URL('../vectors/tiny-gemma2', import.meta.url)))
+  const bytes = await bytesOf(await openModel(files))
+  await files.close()
+  const text = new TextDecoder('latin1').decode(bytes)
+  const at = text.indexOf('"norm","f16",1]')
+  expect(at).toBeGreaterThan(0)
+  for (const digit of ['2', '9']) {
+    const changed = bytes.slice()
+    changed[at + 13] = digit.charCodeAt(0)
+    const opening = openPrepared('tiny', memorySource('tiny', changed))
+    await expect(opening).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/adds \d to norm/),
+    })
+  }
 })
 
 describe('an invalid file', () => {

@@ -121,6 +121,52 @@ const olmo2: Config = {
   rope_scaling: null,
   rope_theta: 500_000,
 }
+/** Of LFM2-350M, with the keys of its first form; later ones have layer_types and rope_parameters. */
+const lfm2: Config = {
+  architectures: ['Lfm2ForCausalLM'],
+  block_auto_adjust_ff_dim: true,
+  block_dim: 64,
+  block_ff_dim: 130,
+  block_ffn_dim_multiplier: 1,
+  block_mlp_init_scale: 1,
+  block_multiple_of: 16,
+  block_norm_eps: 1e-5,
+  block_out_init_scale: 1,
+  block_use_swiglu: true,
+  block_use_xavier_init: true,
+  conv_L_cache: 3,
+  conv_bias: false,
+  conv_dim: 64,
+  conv_dim_out: 64,
+  conv_use_xavier_init: true,
+  full_attn_idxs: [2, 4],
+  initializer_range: 0.02,
+  max_position_embeddings: 128_000,
+  norm_eps: 1e-5,
+  num_heads: 4,
+  rope_theta: 1e6,
+  torch_dtype: 'bfloat16',
+  transformers_version: '4.54.0.dev0',
+  use_cache: true,
+  use_pos_enc: true,
+}
+const exaone4: Config = {
+  ...shared,
+  architectures: ['Exaone4ForCausalLM'],
+  hidden_act: 'silu',
+  layer_types: ['full_attention', 'full_attention'],
+  max_position_embeddings: 65_536,
+  rope_scaling: {
+    factor: 16,
+    high_freq_factor: 4,
+    low_freq_factor: 1,
+    original_max_position_embeddings: 8192,
+    rope_type: 'llama3',
+  },
+  rope_theta: 1e6,
+  sliding_window: null,
+  sliding_window_pattern: null,
+}
 
 describe('a published config.json', () => {
   test('of Gemma 3 has two bases and windows on five of six layers, listed or by the pattern', async () => {
@@ -198,9 +244,83 @@ describe('a published config.json', () => {
   })
 })
 
+describe('a published config.json of LFM2', () => {
+  test('has convolutions where no layer is listed, and an MLP of two thirds', async () => {
+    const { spec, config, warnings } = await opened('tiny-lfm2', lfm2)
+    expect(warnings).toEqual([])
+    expect(config).toMatchObject({ convolutions: [3, 3, 0, 3, 0, 3], intermediate: 96, rmsEps: 1e-5, kvHeads: 1 })
+    expect(spec.layers.map(({ convolution, kvHeads }) => [convolution?.taps, kvHeads])).toEqual(
+      [3, 3, undefined, 3, undefined, 3].map((taps) => [taps, taps ? 2 : 1]),
+    )
+    expect(spec.layers[2]).toMatchObject({ qkNorms: 'heads', rope: { theta: 1e6, pairs: 'half' } })
+  })
+
+  test('has the same model in each of its forms', async () => {
+    const { config } = await opened('tiny-lfm2', lfm2)
+    const { full_attn_idxs: _, block_ff_dim: __, rope_theta: ___, ...rest } = lfm2
+    const kinds = ['conv', 'conv', 'full_attention', 'conv', 'full_attention', 'conv']
+    const later = { ...rest, layer_types: kinds, rope_parameters: { rope_type: 'default', rope_theta: 1e6 } }
+    expect((await opened('tiny-lfm2', later)).config).toEqual(config)
+    const { rope_theta: ____, ...without } = lfm2
+    for (const change of [{ theta: 1e6 }, { theta: 1e6, rope_theta: 1e6 }, {}, { conv_L_cache: null }])
+      expect((await opened('tiny-lfm2', { ...without, ...change })).config).toEqual(config)
+    const plain = { ...lfm2, block_auto_adjust_ff_dim: false, block_ff_dim: 96 }
+    expect((await opened('tiny-lfm2', plain)).config).toEqual(config)
+  })
+
+  test('of EXAONE 4 has no windows, and rotates everywhere; with windows the other layers do not', async () => {
+    const { spec, warnings } = await opened('tiny-exaone4', exaone4)
+    expect(warnings).toEqual([])
+    expect(spec.layers[0]).toMatchObject({ norms: { beforeAttention: false, afterMlp: true }, qkNorms: 'heads' })
+    expect(spec.layers.map(({ attention, rope }) => [attention.window, rope?.theta])).toEqual(
+      new Array(2).fill([undefined, 1e6]),
+    )
+    const windows = async (change: Config) => {
+      const { spec } = await opened('tiny-exaone4-windows', { ...exaone4, sliding_window: 4096, ...change })
+      return spec.layers.map(({ attention, rope }) => [attention.window, rope?.theta])
+    }
+    const three = [...new Array(3).fill([4096, 1e6]), [undefined, undefined]]
+    for (const sliding_window_pattern of [4, 'LLLG'])
+      expect(await windows({ layer_types: null, sliding_window_pattern })).toEqual(three)
+    const slides = ['sliding_attention', 'sliding_attention', 'sliding_attention', 'full_attention']
+    expect(await windows({ layer_types: slides })).toEqual(three)
+  })
+})
+
 describe('a config.json is refused by name', () => {
   test.each<[string, string, Config, RegExp]>([
     ['a window of 0', 'tiny-gemma3', { ...gemma3, sliding_window: 0 }, /sliding_window is 0; expected a number/],
+    ['biases of convolutions', 'tiny-lfm2', { ...lfm2, conv_bias: true }, /conv_bias is true/],
+    ['convolutions of another width', 'tiny-lfm2', { ...lfm2, conv_dim: 32 }, /conv_dim is 32/],
+    ['no taps', 'tiny-lfm2', { ...lfm2, conv_L_cache: 0 }, /conv_L_cache is 0; expected a number/],
+    ['half a tap', 'tiny-lfm2', { ...lfm2, conv_L_cache: 2.5 }, /conv_L_cache is 2.5; expected a number/],
+    ['more taps than are run', 'tiny-lfm2', { ...lfm2, conv_L_cache: 17 }, /taps .* expected a number from 0 to 16/],
+    [
+      'taps that the tensors lack',
+      'tiny-lfm2',
+      { ...lfm2, conv_L_cache: 16 },
+      /conv.conv.weight is 64 x 3; .* 64 x 16/,
+    ],
+    ['two bases', 'tiny-lfm2', { ...lfm2, theta: 1e4 }, /theta is 10000, and rope_theta 1000000/],
+    [
+      'a layer beyond the last',
+      'tiny-lfm2',
+      { ...lfm2, full_attn_idxs: [6] },
+      /full_attn_idxs is a list of 1; .* from 0 to 5/,
+    ],
+    [
+      'a kind of layer',
+      'tiny-lfm2',
+      { ...lfm2, layer_types: ['mamba'] },
+      /layer_types is a list of 1; expected "conv" or/,
+    ],
+    ['an adjustment', 'tiny-lfm2', { ...lfm2, block_auto_adjust_ff_dim: 1 }, /block_auto_adjust_ff_dim is 1/],
+    [
+      'letters for layers',
+      'tiny-exaone4',
+      { ...exaone4, sliding_window: 9, layer_types: null, sliding_window_pattern: 'LX' },
+      /sliding_window_pattern is "LX"/,
+    ],
     ['a pattern of 0', 'tiny-gemma3', { ...gemma3, sliding_window_pattern: 0 }, /sliding_window_pattern is 0/],
     ['another activation', 'tiny-gemma3', { ...gemma3, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
     ['two directions', 'tiny-gemma3', { ...gemma3, use_bidirectional_attention: true }, /use_bidirectional_attention/],
@@ -251,21 +371,47 @@ describe("a GGUF's metadata", () => {
     return families.find((family) => family.name === name)!.gguf!.read(metadata, new Map())
   }
 
-  test('of the 27B of Gemma scales scores by hidden / heads, as llama.cpp does by its layers', () => {
-    expect(read('gemma3', { block_count: 62 }).attentionScale).toBe(1 / Math.sqrt(168))
-    expect(read('gemma2', { block_count: 46 }).attentionScale).toBe(1 / Math.sqrt(168))
-    expect(read('gemma3', { block_count: 34 }).attentionScale).toBeUndefined()
+  test('of the 27B of Gemma scales scores by hidden / heads, as llama.cpp does by its layers', async () => {
+    expect((await read('gemma3', { block_count: 62 })).attentionScale).toBe(1 / Math.sqrt(168))
+    expect((await read('gemma2', { block_count: 46 })).attentionScale).toBe(1 / Math.sqrt(168))
+    expect((await read('gemma3', { block_count: 34 })).attentionScale).toBeUndefined()
   })
 
-  test('of Gemma has the caps and the fast base that it names, and defaults', () => {
-    expect(read('gemma2', {})).toMatchObject({ attentionSoftCap: 50, logitSoftCap: 30 })
-    expect(read('gemma2', { attn_logit_softcapping: 20 })).toMatchObject({ attentionSoftCap: 20, logitSoftCap: 30 })
-    expect(read('gemma3', { 'rope.freq_base': 1e6 }).ropeThetas).toEqual([1e4, 1e4])
-    expect(read('gemma3', { 'rope.freq_base': 1e6, 'rope.freq_base_swa': 5e3 }).ropeThetas).toEqual([5e3, 5e3])
+  test('of Gemma has the caps and the fast base that it names, and defaults', async () => {
+    expect(await read('gemma2', {})).toMatchObject({ attentionSoftCap: 50, logitSoftCap: 30 })
+    expect(await read('gemma2', { attn_logit_softcapping: 20 })).toMatchObject({
+      attentionSoftCap: 20,
+      logitSoftCap: 30,
+    })
+    expect((await read('gemma3', { 'rope.freq_base': 1e6 })).ropeThetas).toEqual([1e4, 1e4])
+    expect((await read('gemma3', { 'rope.freq_base': 1e6, 'rope.freq_base_swa': 5e3 })).ropeThetas).toEqual([5e3, 5e3])
   })
 
-  test('of Granite without factors has none', () => {
-    expect(read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
+  test('of LFM2 has convolutions where there are no KV heads', async () => {
+    const list = (numbers: readonly number[]) => ({ count: numbers.length, numbers: async () => numbers })
+    const keys = (heads: readonly number[]) => ({ block_count: 3, 'attention.head_count_kv': list(heads) as never })
+    const mixed = await read('lfm2', { ...keys([0, 8, 0]), 'shortconv.l_cache': 3 })
+    expect(mixed).toMatchObject({ kvHeads: 8, convolutions: [3, 0, 3] })
+    expect((await read('lfm2', keys([8, 8, 8]))).convolutions).toBeUndefined()
+    expect((await read('lfm2', {})).convolutions).toBeUndefined()
+    await expect(read('lfm2', keys([0, 8, 0]))).rejects.toThrow(/lfm2.shortconv.l_cache is missing/)
+    await expect(read('lfm2', keys([0, 8]))).rejects.toThrow(/has 2 numbers, and there are 3 layers/)
+    await expect(read('lfm2', keys([0, 0, 0]))).rejects.toThrow(/one number of KV heads/)
+    await expect(read('lfm2', keys([4, 8, 0]))).rejects.toThrow(/holds 4, 8 beside zeros/)
+    await expect(read('lfm2', { ...keys([0, 8, 0]), block_count: 1e9 })).rejects.toThrow(/layers is 1000000000/)
+  })
+
+  test('of EXAONE 4 with windows is one of 64 layers', async () => {
+    const windowed = { block_count: 64, 'attention.sliding_window': 4096, 'rope.freq_base': 1e6 }
+    expect((await read('exaone4', windowed)).ropeThetas?.slice(0, 5)).toEqual([1e6, 1e6, 1e6, 0, 1e6])
+    expect((await read('exaone4', { block_count: 30 })).ropeThetas).toBeUndefined()
+    const refused = (keys: Config) => Promise.resolve().then(() => read('exaone4', keys))
+    await expect(refused({ ...windowed, block_count: 30 })).rejects.toThrow(/only files of 64 layers/)
+    await expect(refused({ block_count: 64 })).rejects.toThrow(/sliding_window is missing/)
+  })
+
+  test('of Granite without factors has none', async () => {
+    expect(await read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
       attentionScale: 1 / Math.sqrt(128),
       embeddingScale: 1,
       logitScale: 1,

@@ -35,6 +35,18 @@ async function everything(): Promise<{ archive: ModelArchive; values: Map<string
     for (const name of ['attnOutNorm', 'ffnOutNorm', 'oBias'])
       add(`layers.${layer}.${name}`, hidden, name === 'oBias' ? 0 : 1)
     for (const name of ['qNorm', 'kNorm']) add(`layers.${layer}.${name}`, 8, 1)
+    const matrix = (name: string, rows: number, cols: number) => {
+      const bytes = new Uint8Array(rng.floats(rows * cols).map((value) => value / Math.sqrt(cols)).buffer)
+      const tensor = { name, type: 'f32', source: memorySource(name, bytes), offset: 0, bytes: bytes.length } as const
+      tensors.set(`layers.${layer}.${name}`, { ...tensor, rows, cols })
+    }
+    matrix('convIn', 3 * hidden, hidden)
+    matrix('convOut', hidden, hidden)
+    for (const taps of [2, 3]) {
+      add(`layers.${layer}.conv${taps}`, taps * hidden, 0.3)
+      const name = `layers.${layer}.conv${taps}`
+      tensors.set(name, { ...tensors.get(name)!, columns: taps })
+    }
     add(`layers.${layer}.qWideNorm`, 32, 1)
     add(`layers.${layer}.kWideNorm`, 16, 1)
     for (const [name, cols] of [
@@ -85,6 +97,19 @@ const recipes: Record<string, ModelSpec> = {
   'a part of each head that turns': layers({ rope: { ...other, divisors: [2, 1.5, 1], turned: 6, amplitude: 1.2 } }),
   'a part of each head that turns by halves': layers({ rope: { headDim: 8, theta: 300, pairs: 'half', turned: 2 } }),
   'scales of embedding and logits': { ...llama, embeddingScale: 5.5, logitScale: 0.125 },
+  'a convolution beside attention': {
+    ...llama,
+    layers: [
+      { ...plain, convolution: { taps: 3 } },
+      { ...plain, qkNorms: 'heads' },
+    ],
+  },
+  'convolutions alone, with what else a layer may have': layers({
+    convolution: { taps: 2 },
+    norms: { beforeAttention: true, afterAttention: true, beforeMlp: true, afterMlp: true },
+    residualScale: 0.7,
+    activation: 'gelu',
+  }),
   everything: {
     ...layers({
       norms: { beforeAttention: true, afterAttention: true, beforeMlp: true, afterMlp: true },
@@ -105,6 +130,15 @@ function layers(change: Partial<LayerSpec>): ModelSpec {
   return { ...llama, layers: [0, 1].map(() => ({ ...plain, ...change })) }
 }
 
+/** Gives each convolution the weights for its taps. */
+function withTaps(archive: ModelArchive, spec: ModelSpec): ModelArchive {
+  const tensors = new Map(archive.tensors)
+  spec.layers.forEach(({ convolution }, layer) => {
+    if (convolution) tensors.set(`layers.${layer}.conv`, tensors.get(`layers.${layer}.conv${convolution.taps}`)!)
+  })
+  return { ...archive, tensors }
+}
+
 /** Gives q and k the norms over all heads in place of those over one. */
 function withWideNorms(archive: ModelArchive): ModelArchive {
   const tensors = new Map(archive.tensors)
@@ -115,7 +149,8 @@ function withWideNorms(archive: ModelArchive): ModelArchive {
 }
 
 async function logitsOf(backend: Backend, spec: ModelSpec, lengths: readonly number[]): Promise<Float32Array> {
-  const model = await LoadedModel.load(backend, spec.layers[0]?.qkNorms === 'rows' ? withWideNorms(archive) : archive, {
+  const normed = spec.layers[0]?.qkNorms === 'rows' ? withWideNorms(archive) : archive
+  const model = await LoadedModel.load(backend, withTaps(normed, spec), {
     passTokens: 32,
     logitRows: 2,
     kv: 'f32',
@@ -148,7 +183,8 @@ describe(`a recipe (seed ${seed})`, async () => {
   test('all of them, on a GPU', async () => {
     const backend = await softwareBackend()
     opened.push(backend)
-    near(await logitsOf(backend, recipes.everything!, [6, 15]), oracle(recipes.everything!))
+    for (const name of ['everything', 'a convolution beside attention'])
+      near(await logitsOf(backend, recipes[name]!, [6, 15]), oracle(recipes[name]!))
   })
 
   test('whose norms are stored as the difference from 1 adds 1 when it is loaded', async () => {
@@ -161,14 +197,12 @@ describe(`a recipe (seed ${seed})`, async () => {
       less.set(name, { ...tensor, source: memorySource(name, new Uint8Array(floats.buffer)), offset: 0, plus: 1 })
     }
     const options = { passTokens: 32, logitRows: 2, kv: 'f32' } as const
-    const [one, two] = [archive, { ...archive, tensors: less }].map((archive) =>
-      LoadedModel.load(backend, archive, options),
-    )
-    const logits = await Promise.all(
-      [await one!, await two!].map((model) =>
-        model.forward({ ids, segments: [{ start: 0, length: 21, past: 0, pages: model.pool.add(2) }], outputs: [20] }),
-      ),
-    )
+    const logits: Float32Array[] = []
+    for (const each of [archive, { ...archive, tensors: less }]) {
+      const model = await LoadedModel.load(backend, each, options)
+      const segments = [{ start: 0, length: 21, past: 0, pages: model.pool.add(2) }]
+      logits.push(await model.forward({ ids, segments, outputs: [20] }))
+    }
     near(logits[1]!, Array.from(logits[0]!))
   })
 })
@@ -200,6 +234,20 @@ function oracle(spec: ModelSpec): number[] {
     return x.map((value, i) => (value / rms) * w[i]!)
   }
   const plus = (x: readonly number[], y: readonly number[], factor = 1) => x.map((value, i) => value + factor * y[i]!)
+  /** c * convolution(b * x) of each position, from b, c and x side by side. */
+  const convolve = (projected: readonly (readonly number[])[], at: string, taps: number) => {
+    const w = weight(`${at}.conv${taps}`)
+    const part = (row: readonly number[], index: number) => row.slice(index * hidden, (index + 1) * hidden)
+    const products = projected.map((row) => part(row, 0).map((value, i) => value * part(row, 2)[i]!))
+    return projected.map((row, position) =>
+      part(row, 1).map((c, channel) => {
+        const terms = Array.from({ length: taps }, (_, tap) => {
+          return w[channel * taps + tap]! * (products[position - taps + 1 + tap]?.[channel] ?? 0)
+        })
+        return c * terms.reduce((sum, term) => sum + term, 0)
+      }),
+    )
+  }
   const split = (x: readonly number[]) =>
     Array.from({ length: x.length / headDim }, (_, h) => x.slice(h * headDim, (h + 1) * headDim))
   const turn = (x: readonly number[], position: number, rope: RopeSpec) => {
@@ -229,10 +277,21 @@ function oracle(spec: ModelSpec): number[] {
         .map((head) => (layer.qkNorms === 'heads' ? norm(head, weight(`${at}.${name}Norm`)) : head))
         .map((head) => (rope ? turn(head, position, rope) : head))
     const inputs = states.map((x) => (norms.beforeAttention ? norm(x, weight(`${at}.attnNorm`)) : x))
+    const { convolution } = layer
+    const convolved =
+      convolution &&
+      convolve(
+        inputs.map((x) => times(x, `${at}.convIn`)),
+        at,
+        convolution.taps,
+      )
+    const added = (x: readonly number[], out: readonly number[]) =>
+      plus(x, norms.afterAttention ? norm(out, weight(`${at}.attnOutNorm`)) : out, residualScale)
     const keys = inputs.map((x, position) => turned(project(x, 'k'), 'k', position))
     const vectors = inputs.map((x) => split(project(x, 'v')))
     states = states.map((x, position) => {
       const first = attention.window ? Math.max(0, position + 1 - attention.window) : 0
+      if (convolved) return added(x, times(convolved[position]!, `${at}.convOut`))
       const attended = turned(project(inputs[position]!, 'q'), 'q', position).flatMap((q, head) => {
         const kv = Math.floor((head * kvHeads) / heads)
         const scores = keys
@@ -248,8 +307,7 @@ function oracle(spec: ModelSpec): number[] {
       })
       let out = times(attended, `${at}.o`)
       if (biases.output) out = plus(out, weight(`${at}.oBias`))
-      if (norms.afterAttention) out = norm(out, weight(`${at}.attnOutNorm`))
-      return plus(x, out, residualScale)
+      return added(x, out)
     })
     states = states.map((x) => {
       const input = norms.beforeMlp ? norm(x, weight(`${at}.ffnNorm`)) : x

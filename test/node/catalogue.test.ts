@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { catalogue, catalogueKey, fits, memoryOf } from '../../node/catalogue.ts'
 import { aliases, parseName } from '../../node/names.ts'
-import { nearest } from '../../node/nearest.ts'
+import { nearest } from '../../src/base/nearest.ts'
 import { checkFileName } from '../../node/paths.ts'
 
 describe('the catalogue', () => {

@@ -8,6 +8,7 @@ import { tensorBlocks } from '../../src/base/model.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import { random } from '../helpers/random.ts'
 import { attentionTests } from './backend-attention.ts'
+import { convolutionTests } from './backend-convolution.ts'
 import {
   type BackendTraits,
   eps,
@@ -370,5 +371,6 @@ export function runBackendSuite(
     })
 
     attentionTests(() => backend)
+    convolutionTests(() => backend)
   })
 }

@@ -12,6 +12,7 @@ import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { testKeys } from '../helpers/tiny-server.ts'
+import { shapeClients } from './shape-clients.ts'
 
 export interface Target {
   readonly url: string
@@ -97,6 +98,8 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
         expect(await stream.object).toEqual(object)
       }
     })
+
+    shapeClients(() => target)
 
     test('openai: usage comes last where requested, and counts cached tokens', async () => {
       const long = [{ role: 'user' as const, content: 'a beginning that is longer than two pages of tokens are' }]
@@ -213,7 +216,7 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       )
       const stranger = client.withOptions({ apiKey: 'nobody' })
       await expect(stranger.models.list()).rejects.toBeInstanceOf(OpenAI.AuthenticationError)
-      const long = [{ role: 'user' as const, content: 'x'.repeat(2000) }]
+      const long = [{ role: 'user' as const, content: 'x'.repeat(4000) }]
       await expect(client.chat.completions.create({ ...plain, messages: long, stream: true })).rejects.toMatchObject({
         status: 400,
         code: 'context_length_exceeded',

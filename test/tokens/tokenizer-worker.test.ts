@@ -1,7 +1,8 @@
 /** Tests the life cycle of a text worker with a stub. */
 import { describe, expect, test } from 'vitest'
+import { NoWorker } from '../../src/base/serial-worker.ts'
 import type { FromTextWorker, SpawnText, ToTextWorker } from '../../src/tokens/text-messages.ts'
-import { NoTextWorker, TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
+import { TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
 import { smallSpec } from '../helpers/small-bpe.ts'
 
 interface Fake {
@@ -114,7 +115,7 @@ describe('a text worker', () => {
     const { service, workers } = made()
     const reading = service.read('x', raw, undefined)
     workers[0]!.end('no such script')
-    await expect(reading).rejects.toBeInstanceOf(NoTextWorker)
+    await expect(reading).rejects.toBeInstanceOf(NoWorker)
     const refusing = new TokenizerWorker({
       spec: smallSpec(),
       context: 100,
@@ -122,8 +123,8 @@ describe('a text worker', () => {
         throw new Error('workers are forbidden here')
       },
     })
-    await expect(refusing.read('x', raw, undefined)).rejects.toBeInstanceOf(NoTextWorker)
-    await expect(made({ startMs: 1 }).service.read('x', raw, undefined)).rejects.toBeInstanceOf(NoTextWorker)
+    await expect(refusing.read('x', raw, undefined)).rejects.toBeInstanceOf(NoWorker)
+    await expect(made({ startMs: 1 }).service.read('x', raw, undefined)).rejects.toBeInstanceOf(NoWorker)
   })
 
   test('that is idle is ended, and later started anew', async () => {

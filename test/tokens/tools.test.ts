@@ -336,3 +336,19 @@ describe('plans', () => {
     expect(() => planAnswer(model('smollm2'), wishes as never)).toThrow(message)
   })
 })
+
+test('effortValues refuses what is no specification or no effort', () => {
+  const odd: unknown[] = [undefined, null, 1, 'x', [], { chatTemplate: 5 }, { chatTemplate: {} }]
+  for (const spec of odd)
+    expect(() => effortValues(spec as never, 'none')).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+  for (const effort of [undefined, null, 1, Symbol('x'), {}])
+    expect(() => effortValues({ chatTemplate: '{{ reasoning_effort }}' } as never, effort as never)).toThrow(
+      expect.objectContaining({ code: 'bad_argument' }),
+    )
+  const throwing = {
+    get chatTemplate() {
+      throw new TypeError('a getter')
+    },
+  }
+  expect(() => effortValues(throwing as never, 'none')).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+})

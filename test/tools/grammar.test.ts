@@ -220,6 +220,37 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
     }
   })
 
+  test.each<[string, Parameters<typeof ruleOf>[0], readonly string[], readonly string[]]>([
+    ['an empty regex', { kind: 'regex', regex: '' }, [''], ['a']],
+    ['anchors alone', { kind: 'regex', regex: '^$' }, [''], ['a']],
+    ['a regex that may be empty', { kind: 'regex', regex: 'a*' }, ['', 'aa'], ['b']],
+    ['an empty group', { kind: 'regex', regex: '()' }, [''], ['a']],
+    ['a comment of Lark', { kind: 'regex', regex: '//a' }, ['//a'], ['', 'a']],
+    ['a line end', { kind: 'regex', regex: 'a\nb' }, ['a\nb'], ['ab']],
+    ['the empty choice', { kind: 'choice', choices: [''] }, [''], ['a']],
+    ['a choice that may be empty', { kind: 'choice', choices: ['', 'a'] }, ['', 'a'], ['b']],
+    ['an empty enum of text', { kind: 'json_schema', schema: { const: '' } }, ['""'], ['', '"a"']],
+    ['a schema of several lines', { kind: 'json_schema', schema: '{\n"const"\n: 1}\n' }, ['1'], ['2']],
+    ['an empty object', { kind: 'json_schema', schema: { type: 'object', additionalProperties: false } }, ['{}'], ['']],
+  ])('thoughts, and then %s', (_, guide, fitting, others) => {
+    const rule = ruleOf(guide) ?? ''
+    const grammar = vocabulary.compile('lark', thoughtfulGrammar({ ...thinking, begun: true }, rule, idOf))
+    const fits = (text: string) => {
+      const matcher = grammar.matcher()
+      try {
+        for (const id of encode(`so</think>${text}`)) matcher.commit(id)
+        return matcher.isAccepting()
+      } catch {
+        return false
+      } finally {
+        matcher.free()
+      }
+    }
+    expect(fitting.map(fits)).toEqual(fitting.map(() => true))
+    expect(others.map(fits)).toEqual(others.map(() => false))
+    grammar.free()
+  })
+
   function textOf(ids: readonly number[]): string {
     const names = [...formats.flatMap(markersOf), ...Object.values(thinking)]
     return new TextDecoder().decode(
@@ -256,4 +287,16 @@ describe('definitions', () => {
       expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(/ 30\d{4} characters.* 262144/) }),
     )
   })
+})
+
+test('guides that would end the rule that they are put in are refused', () => {
+  for (const guide of [
+    { kind: 'json_schema', schema: '{} | "x"' },
+    { kind: 'json_schema', schema: '{}\nstart: "x"' },
+    { kind: 'json_schema', schema: '' },
+    { kind: 'regex', regex: 'a\\' },
+    { kind: 'regex', regex: 'a\\\\\\' },
+  ] as const)
+    expect(() => ruleOf(guide)).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+  expect(ruleOf({ kind: 'regex', regex: 'a\\\\' })).toBe('/a\\\\/')
 })

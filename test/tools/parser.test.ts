@@ -1,6 +1,7 @@
 /** Reads written calls: every format reads what it writes, wherever the text is divided. */
 
 import { describe, expect, test } from 'vitest'
+import { callReader } from '../../src/tools/calls.ts'
 import { type ToolFormat, toolFormats } from '../../src/tools/format.ts'
 import { type CallEvent, CallParser } from '../../src/tools/parser.ts'
 import { type AnswerContents, type AnswerPart, AnswerReader } from '../../src/tools/reader.ts'
@@ -248,6 +249,43 @@ describe('calls as models write them', () => {
     const parser = new CallParser(toolFormats.hermes, names)
     parser.push('<tool_call>{"name": "now", "arguments": {"a"')
     expect(parser.push(': 1')).toEqual([{ type: 'arguments', index: 0, text: ': 1' }])
+  })
+})
+
+describe('the work of reading a call grows with its length:', () => {
+  /** Returns how many characters a reader looked at, for each that it was given. */
+  function workOf(format: ToolFormat, text: string): number {
+    const reader = callReader(format.call, { name: () => true, arguments() {} })
+    let held = ''
+    let seen = 0
+    for (const unit of text) {
+      held += unit
+      seen += held.length
+      const { taken, state } = reader.push(held)
+      held = held.slice(taken)
+      if (state !== 'reading') break
+    }
+    return seen / text.length
+  }
+  const long = 'x"y\'z '.repeat(5000)
+
+  test.each(Object.values(toolFormats))('$name', (format) => {
+    const written = writtenCalls({ ...format, bare: true, list: false, inside: '', marker: '', end: '' }, [
+      { name: 'f', arguments: { a: long } },
+    ])
+    expect(workOf(format, written)).toBeLessThan(4)
+  })
+
+  test.each(Object.values(toolFormats))('$name: a name, an id or a text without an end', (format) => {
+    for (const begun of [
+      'f',
+      'call:f',
+      'f[CALL_ID]',
+      'f(a="',
+      'call:f{a:<escape>',
+      '<｜tool▁call▁begin｜>function<｜tool▁sep｜>',
+    ])
+      for (const more of ['a', '<', '"', '\\']) expect(workOf(format, begun + more.repeat(30_000))).toBeLessThan(100)
   })
 })
 

@@ -10,6 +10,10 @@ tiny-phi3: packed q, k and v, packed gate and up, RoPE on three quarters of a he
 tiny-smollm3: no RoPE in every fourth layer.
 tiny-granite: factors of embeddings, scores, what layers add, and logits.
 tiny-olmo2: norms behind both halves only, and norms of q and k over all heads.
+tiny-exaone4, tiny-exaone4-windows: norms behind both halves only, and norms of q and k on heads; in the second windows on
+    three of four layers, and no RoPE on the others. Only as a folder.
+tiny-ministral: windows on every second layer of a mistral. Only as a folder.
+tiny-lfm2: gated short convolutions beside attention, which differ from it in the width that they keep for a token.
 
 Needs: torch, transformers, tokenizers, gguf. Writes test/vectors/tiny-NAME/, with the GGUF in gguf/ as llama.cpp's
 converter writes it: with its names and keys, wq and wk permuted where it does, and 1 added to Gemma's norms.
@@ -81,10 +85,12 @@ def randomise(model, seed: int, norms_from: float, embedding: float) -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
-            if name == "model.norm.weight":
+            if name in ("model.norm.weight", "model.embedding_norm.weight"):
                 value = norms_from - 1 + 0.5 / embedding + 0.2 * noise
             elif name.endswith("norm.weight"):
                 value = norms_from + 0.2 * noise
+            elif weight.ndim == 3:
+                value = noise * 0.7
             elif "embed_tokens" in name:
                 value = embedding * noise
             elif "lm_head" in name:
@@ -94,15 +100,16 @@ def randomise(model, seed: int, norms_from: float, embedding: float) -> None:
             weight.copy_(value.half().float())
 
 
-def save(name: str, architecture: str, seed: int, embedding: float = 0.5, **settings) -> None:
+def save(name: str, architecture: str, seed: int, embedding: float = 0.5, gguf: bool = True, **settings) -> None:
     if len(sys.argv) > 1 and name not in sys.argv[1:]:
         return
     gemma = architecture.startswith("Gemma")
     tokens, pieces = sentencepiece() if gemma else byte_level()
     special = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0} if gemma else {}
-    config = getattr(transformers, f"{architecture}Config")(
-        **{**BASE, "vocab_size": len(pieces), "hidden_size": 64, "intermediate_size": 96, **special, **settings}
-    )
+    shape = {**BASE, "vocab_size": len(pieces), "hidden_size": 64, "intermediate_size": 96, **special, **settings}
+    # Keys of None are not passed, and "none" is passed as None.
+    given = {key: None if value == "none" else value for key, value in shape.items() if value is not None}
+    config = getattr(transformers, f"{architecture}Config")(**given)
     model = getattr(transformers, f"{architecture.removesuffix('Text')}ForCausalLM")(config).float().eval()
     randomise(model, seed, 0.0 if gemma else 1.0, embedding)
     encode = lambda text: ([2] if gemma else []) + tokens.encode(text, add_special_tokens=False).ids  # noqa: E731
@@ -133,14 +140,15 @@ def save(name: str, architecture: str, seed: int, embedding: float = 0.5, **sett
         + "\n"
     )
     path = folder / "gguf" / f"{name}.gguf"
-    path.parent.mkdir()
-    save_gguf(path, model, pieces, [] if gemma else MERGES, template)
+    if gguf:
+        path.parent.mkdir()
+        save_gguf(path, model, pieces, [] if gemma else MERGES, template)
     write(
         folder / "golden.json",
         "model",
         f"python test/vectors/tiny_families.py {name}",
         ("torch", "transformers", "tokenizers", "gguf"),
-        model={"files": {each.name: sha256(each) for each in [folder / "model.safetensors", path]}},
+        model={"files": {each.name: sha256(each) for each in [folder / "model.safetensors", *[path] * gguf]}},
         texts=[{"text": text, "ids": encode(text)} for text in texts],
         cases=cases,
     )
@@ -222,6 +230,54 @@ def main() -> None:
         "Olmo2",
         16,
         rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+        tie_word_embeddings=False,
+    )
+    save(
+        "tiny-lfm2",
+        "Lfm2",
+        17,
+        embedding=0.1,
+        num_hidden_layers=6,
+        num_key_value_heads=1,
+        layer_types=["conv", "conv", "full_attention", "conv", "full_attention", "conv"],
+        conv_L_cache=3,
+        intermediate_size=130,
+        block_multiple_of=16,
+        norm_eps=1e-5,
+        rms_norm_eps=None,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        tie_word_embeddings=True,
+    )
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
+    save(
+        "tiny-exaone4",
+        "Exaone4",
+        18,
+        rope_parameters=plain,
+        layer_types=["full_attention"] * 2,
+        sliding_window="none",
+        tie_word_embeddings=True,
+    )
+    save(
+        "tiny-exaone4-windows",
+        "Exaone4",
+        19,
+        gguf=False,
+        num_hidden_layers=4,
+        rope_parameters=plain,
+        sliding_window=24,
+        sliding_window_pattern=4,
+        tie_word_embeddings=True,
+    )
+    save(
+        "tiny-ministral",
+        "Ministral",
+        21,
+        gguf=False,
+        head_dim=16,
+        rope_parameters=plain,
+        sliding_window=24,
+        layer_types=["full_attention", "sliding_attention"],
         tie_word_embeddings=False,
     )
 

@@ -24,6 +24,18 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
     "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
+    "model.embedding_norm": "token_embd_norm",
+    "operator_norm": "attn_norm",
+    "ffn_norm": "ffn_norm",
+    "conv.in_proj": "shortconv.in_proj",
+    "conv.conv": "shortconv.conv",
+    "conv.out_proj": "shortconv.out_proj",
+    "self_attn.q_layernorm": "attn_q_norm",
+    "self_attn.k_layernorm": "attn_k_norm",
+    "self_attn.out_proj": "attn_output",
+    "feed_forward.w1": "ffn_gate",
+    "feed_forward.w2": "ffn_down",
+    "feed_forward.w3": "ffn_up",
 }
 KINDS = {
     "control": TokenType.CONTROL,
@@ -32,7 +44,7 @@ KINDS = {
     "normal": TokenType.NORMAL,
 }
 # Families whose norm of this name stands behind attention.
-BEHIND = ("gemma2", "gemma3", "olmo2")
+BEHIND = ("gemma2", "gemma3", "olmo2", "exaone4")
 # Families whose pairs of a head llama.cpp wants to be adjacent.
 ADJACENT = ("smollm3", "granite")
 
@@ -48,12 +60,19 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
+    if family == "lfm2":
+        kinds = config.layer_types
+        writer.add_feed_forward_length(model.model.layers[0].feed_forward.w1.out_features)
+        writer.add_head_count_kv([0 if kind == "conv" else config.num_key_value_heads for kind in kinds])
+        writer.add_shortconv_l_cache(config.conv_L_cache)
+        writer.add_vocab_size(config.vocab_size)
+    else:
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_layer_norm_rms_eps(config.norm_eps if family == "lfm2" else config.rms_norm_eps)
     writer.add_rope_freq_base(rope["rope_theta"])
     if rope["rope_type"] == "linear":
         writer.add_string(f"{family}.rope.scaling.type", "linear")
@@ -86,6 +105,8 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
             if family in ADJACENT and f".{projection}." in name:
                 # Row i of the first half of a head and row i of its second half become adjacent.
                 values = values.reshape(count, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+        if values.ndim == 3:
+            values = values.squeeze(1).float()
         values = values.float() if values.ndim == 1 else values
         if gemma and name.endswith("norm.weight"):
             values = values + 1

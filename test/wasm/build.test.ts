@@ -26,6 +26,8 @@ const kernels: (keyof Kernels)[] = [
   'kv_layer_bytes',
   'write_kv',
   'attention',
+  'multiply',
+  'convolve',
   'activation',
   'scale_add',
   'gather_rows',

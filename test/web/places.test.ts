@@ -4,10 +4,13 @@ import { expect, test } from 'vitest'
 import {
   type Conversations,
   changed,
-  correctedTurn,
+  correctedStep,
   empty,
+  firstStep,
   messagesOf,
   type Turn,
+  textOf,
+  withLastStep,
   withLastTurn,
 } from '../../web/conversations.ts'
 import { addressOf, type EndpointSettings, hostOf, keyOf, placeOf, withKey } from '../../web/endpoint-settings.ts'
@@ -15,8 +18,8 @@ import fc from '../helpers/properties.ts'
 
 const turn = (question: string, late: string): Turn => ({
   question,
-  early: '',
-  late,
+  steps: [{ ...firstStep, late }],
+  shaped: false,
   mode: 'exact',
   times: { begun: 0 },
   notes: [],
@@ -71,9 +74,9 @@ test('a key is sent to the origin for which it was typed, and restored with its 
   expect(withKey(at('no address', typed), 'x').keys).toEqual(typed.keys)
 })
 
-test('no place receives turns or drafts of another, in any sequence', () => {
+test('no place receives turns, drafts, schemas or tools of another, in any sequence', () => {
   const place = fc.constantFrom('tab', 'https://a.example/v1', 'https://b.example/v1')
-  const step = fc.tuple(place, fc.constantFrom('say', 'draft', 'clear'), fc.nat(1e6))
+  const step = fc.tuple(place, fc.constantFrom('say', 'draft', 'schema', 'tools', 'clear'), fc.nat(1e6))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
       let all: Conversations = new Map()
@@ -81,11 +84,15 @@ test('no place receives turns or drafts of another, in any sequence', () => {
         all = changed(all, at, (old) => {
           if (what === 'clear') return { ...old, turns: [] }
           if (what === 'draft') return { ...old, draft: `${at} draft ${number}` }
+          if (what === 'schema') return { ...old, schema: `${at} schema ${number}` }
+          if (what === 'tools') return { ...old, tools: at === 'tab' ? 'auto' : 'required' }
           return { ...old, turns: [...old.turns, turn(`${at} asks ${number}`, `${at} says ${number}`)] }
         })
       for (const [at, one] of all) {
         for (const { content } of messagesOf(one)) expect(content.startsWith(at)).toBe(true)
         if (one.draft) expect(one.draft.startsWith(at)).toBe(true)
+        if (one.schema) expect(one.schema.startsWith(at)).toBe(true)
+        expect(['off', at === 'tab' ? 'auto' : 'required']).toContain(one.tools)
       }
     }),
   )
@@ -105,20 +112,35 @@ test('empty places are dropped, so that typing an address leaves none behind', (
 test('a question without an answer is omitted from the messages to the model', () => {
   const one = { ...empty, turns: [turn('a', 'b'), turn('c', '')] }
   expect(messagesOf(one).map(({ content }) => content)).toEqual(['a', 'b'])
-  expect(withLastTurn(one, (last) => ({ ...last, late: 'd' })).turns.map(({ late }) => late)).toEqual(['b', 'd'])
+  const withAnswer = withLastTurn(one, (last) => withLastStep(last, (step) => ({ ...step, late: 'd' })))
+  expect(withAnswer.turns.map(textOf)).toEqual(['b', 'd'])
+})
+
+test('the calls of a complete turn are among the messages, those of a stopped one are not', () => {
+  const call = { id: 'call00000', type: 'function', function: { name: 'clock', arguments: {} } } as const
+  const said = (content: string) => [
+    { role: 'assistant' as const, content: '', tool_calls: [call] },
+    { role: 'tool' as const, tool_call_id: 'call00000', content: 'Monday' },
+    { role: 'assistant' as const, content },
+  ]
+  const messages = (more: Partial<Turn>) => messagesOf({ ...empty, turns: [{ ...turn('a', 'b'), ...more }] })
+  expect(messages({ said: said('b') })).toEqual([{ role: 'user', content: 'a' }, ...said('b')])
+  expect(messages({ said: said('') })).toEqual([])
+  expect(messages({}).map(({ content }) => content)).toEqual(['a', 'b'])
 })
 
 test('a corrected answer is what is sent on, and shows where it was corrected', () => {
-  const wrong: Turn = { ...turn('q', ' river'), early: 'the' }
-  for (const [offset, late, want] of [
-    [3, ' lake', 'the lake'],
-    [5, 'oad', 'the road'],
-    [0, 'a lake', 'a lake'],
-    [9, '', 'the river'],
+  const call = { name: 'clock', arguments: '{' }
+  for (const [text, early, late] of [
+    ['the lake', 'the ', 'lake'],
+    ['the road', 'the r', 'oad'],
+    ['a lake', '', 'a lake'],
+    ['the river', 'the river', ''],
+    ['', '', ''],
   ] as const) {
-    const now = correctedTurn(wrong, offset, late)
-    expect(now.corrected).toBe(true)
-    expect(messagesOf({ ...empty, turns: [now] })[1]!.content).toBe(want)
-    expect(now.early).toBe(want.slice(0, offset))
+    const now = correctedStep({ early: 'the', late: ' river', calls: [call] }, text)
+    expect(now).toEqual({ early, late, calls: [], corrected: true })
+    const messages = messagesOf({ ...empty, turns: [{ ...turn('q', ''), steps: [now] }] })
+    expect(messages.map(({ content }) => content)).toEqual(text === '' ? [] : ['q', text])
   }
 })

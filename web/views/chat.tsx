@@ -1,19 +1,20 @@
 /** The chat: questions and answers, each answer with its times. */
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { answerHere, answerThere } from '../answering.ts'
 import {
   type Conversation,
   type Conversations,
   changed,
-  correctedTurn,
   empty,
+  firstStep,
   messagesOf,
   type Turn,
   withLastTurn,
 } from '../conversations.ts'
-import { answerFrom } from '../endpoint.ts'
 import { type EndpointSettings, hostOf, placeOf } from '../endpoint-settings.ts'
 import type { Ready, TabEngine } from '../engine.ts'
 import type { Mode } from '../protocol.ts'
+import { AnswerOptions } from './answer-options.tsx'
 import { Composer } from './composer.tsx'
 import { Tabs } from './tabs.tsx'
 import { TurnView } from './turn-view.tsx'
@@ -42,12 +43,14 @@ const descriptions: Readonly<Record<Mode, string>> = {
 export function Chat({ place, engine, ready, endpoint }: Props) {
   const [all, setAll] = useState<Conversations>(new Map())
   const [mode, setMode] = useState<Mode>('exact')
+  const [fault, setFault] = useState<string | undefined>(undefined)
   const end = useRef<HTMLDivElement>(null)
   const here = place === 'tab'
   const key = here ? 'tab' : placeOf(endpoint.address)
   const shown = all.get(key) ?? empty
-  const { turns, control } = shown
-  const can = here ? ready !== undefined : endpoint.model !== ''
+  const { turns, control, schema, tools } = shown
+  const hasModel = here ? ready !== undefined : endpoint.model !== ''
+  const can = hasModel && fault === undefined
   const predicts = here ? ready?.predictor !== false : shown.plainModel !== endpoint.model || endpoint.model === ''
   const chosen = predicts ? mode : 'exact'
 
@@ -69,9 +72,11 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
     const messages = [...messagesOf(shown), { role: 'user' as const, content: question }]
     const answerControl = new AbortController()
     const times = { begun: performance.now() }
-    const turn: Turn = { question, early: '', late: '', mode: chosen, times, notes: [], running: true }
+    const shaped = schema.trim() !== ''
+    const turn: Turn = { question, steps: [firstStep], mode: chosen, times, shaped, notes: [], running: true }
     change((old) => ({ ...old, draft: '', control: answerControl, turns: [...old.turns, turn] }))
-    const asking = { messages, mode: chosen, changeTurn, signal: answerControl.signal }
+    const asked = { messages, mode: chosen, ...(shaped && { schema }) }
+    const asking = { question: asked, tools, changeTurn, signal: answerControl.signal }
     try {
       if (here) await answerHere(engine, asking)
       else {
@@ -80,7 +85,10 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
       }
     } catch (error) {
       const stopped = answerControl.signal.aborted
-      changeTurn((turn) => ({ ...turn, failed: stopped ? 'stopped' : (error as Error).message }))
+      const { message } = error as Error
+      changeTurn((turn) => ({ ...turn, failed: stopped ? 'stopped' : message }))
+      // Only the endpoint knows what its schemas may be; what it refuses is shown beside the box, too.
+      if (!stopped && !here && shaped && /schema|response_format/i.test(message)) setFault(message)
     } finally {
       changeTurn((turn) => ({ ...turn, running: false }))
       change(({ control: _, ...old }) => old)
@@ -108,6 +116,16 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
         )}
       </div>
       <p class="notes">{predicts ? descriptions[chosen] : here ? noPredictor : plainEndpoint}</p>
+      <AnswerOptions
+        schema={schema}
+        tools={tools}
+        fault={fault}
+        engine={here && ready ? engine : undefined}
+        onSchema={(schema) => change((old) => ({ ...old, schema }))}
+        onTools={(tools) => change((old) => ({ ...old, tools }))}
+        onFault={setFault}
+        onQuestion={(question) => change((old) => (old.draft.trim() === '' ? { ...old, draft: question } : old))}
+      />
       <div class="turns" role="log" aria-live="polite" aria-busy={control !== undefined}>
         {turns.map((turn, at) => (
           <TurnView key={at} turn={turn} />
@@ -125,7 +143,13 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
         key={key}
         text={shown.draft}
         placeholder={
-          can ? 'Ask something. Enter sends.' : here ? 'Load the model first.' : 'Choose a model of the endpoint first.'
+          can
+            ? 'Ask something. Enter sends.'
+            : hasModel
+              ? 'Mend the schema first.'
+              : here
+                ? 'Load the model first.'
+                : 'Choose a model of the endpoint first.'
         }
         can={can}
         control={control}
@@ -138,67 +162,3 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
 
 const noPredictor = 'There is no predictor for this model: every prompt is read exactly.'
 const plainEndpoint = 'This endpoint does not predict with this model: it reads every prompt its own way.'
-
-interface Asking {
-  readonly messages: Parameters<TabEngine['answer']>[0]
-  readonly mode: Mode
-  readonly changeTurn: (how: (turn: Turn) => Turn) => void
-  readonly signal: AbortSignal
-}
-
-async function answerHere(engine: TabEngine, { messages, mode, changeTurn, signal }: Asking): Promise<void> {
-  const onToken = (text: string, exact: boolean) => changeTurn((turn) => withText(turn, text, exact))
-  const onCorrection = (offset: number) => changeTurn((turn) => correctedTurn(turn, offset))
-  const figures = await engine.answer(messages, mode, { onToken, onCorrection }, signal)
-  // TTFT as seen by the page; the engine's own if the answer had no token.
-  changeTurn((turn) => ({
-    ...turn,
-    running: false,
-    notes: unpredicted(mode, figures.prefill),
-    times: { ttft: figures.ttft, ...turn.times, figures },
-  }))
-  if (figures.prefill === 'exact') return
-  // Exact TTFT is measured, not estimated: the same prompt again, with as much of it cached.
-  const exact = await engine.exactTtft(messages, figures.cachedTokens, signal)
-  changeTurn((turn) => ({ ...turn, times: { ...turn.times, exact } }))
-}
-
-/** Returns whether the endpoint supports the mode; undefined if none was requested. */
-async function answerThere(
-  endpoint: EndpointSettings,
-  { messages, mode, changeTurn, signal }: Asking,
-): Promise<boolean | undefined> {
-  const onText = (text: string) => changeTurn((turn) => withText(turn, text, true))
-  const onCorrection = (text: string) =>
-    changeTurn((turn) => {
-      const kept = commonLength(turn.early + turn.late, text)
-      return correctedTurn(turn, kept, text.slice(kept))
-    })
-  const answer = await answerFrom(endpoint, messages, mode, { onText, onCorrection }, signal)
-  const { ttft, notes, prefill, predicts } = answer
-  changeTurn((turn) => ({
-    ...turn,
-    notes: predicts ? [...notes, ...unpredicted(mode, prefill)] : notes,
-    times: { ...turn.times, ...(ttft !== undefined && { ttft }), endpoint: answer },
-  }))
-  return predicts
-}
-
-/** Returns how many UTF-16 units two texts have in common at their beginnings. */
-function commonLength(a: string, b: string): number {
-  let length = 0
-  while (length < a.length && a[length] === b[length]) length++
-  return length
-}
-
-/** Returns a remark if the requested mode did not apply. */
-function unpredicted(mode: Mode, prefill: Mode | undefined): string[] {
-  if (mode === 'exact' || prefill !== 'exact') return []
-  return ['Read exactly: the prompt is short or was cached, so nothing was left to predict.']
-}
-
-function withText(turn: Turn, text: string, exact: boolean): Turn {
-  const times =
-    turn.times.ttft === undefined ? { ...turn.times, ttft: performance.now() - turn.times.begun } : turn.times
-  return exact ? { ...turn, times, late: turn.late + text } : { ...turn, times, early: turn.early + text }
-}

@@ -176,6 +176,22 @@ export interface Kernels {
     window: number,
     softCap: number,
   ): number
+  multiply(x: number, xStride: number, y: number, yStride: number, n: number, rows: number): number
+  convolve(
+    x: number,
+    xStride: number,
+    weights: number,
+    taps: number,
+    kvHeads: number,
+    headDim: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    segments: number,
+    segmentCount: number,
+    pageTable: number,
+    rows: number,
+  ): number
   soft_cap(x: number, xStride: number, n: number, rows: number, cap: number): number
   activation(
     out: number,

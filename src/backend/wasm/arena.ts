@@ -99,6 +99,15 @@ export class Arena {
     return at
   }
 
+  /**
+   * Grows the memory in one step for `bytes` that will be allocated soon, holes included. A host
+   * counts the whole of an unshared memory again at each growth until the old buffer is collected:
+   * loading 100 MB in many steps caused 28 full collections in V8. Throws `out_of_memory`.
+   */
+  reserve(bytes: number): void {
+    this.#reach(this.#top + Math.max(0, bytes - this.#inHoles))
+  }
+
   /** Frees the region at `at`. Throws `internal` for an address where no region begins. */
   free(at: number): void {
     const region = this.#regions.get(at)
@@ -112,8 +121,7 @@ export class Arena {
    * Returns the bytes that can still be allocated if the memory grows to its limit, holes included.
    */
   get room(): number {
-    const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
-    return holes + mostWasmPages * wasmPage - this.#top
+    return this.#inHoles + mostWasmPages * wasmPage - this.#top
   }
 
   /**
@@ -122,8 +130,11 @@ export class Arena {
    */
   get balance(): MemoryBalance {
     const total = this.memory.buffer.byteLength
-    const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
-    return { total, ...this.#used, free: holes + total - this.#top }
+    return { total, ...this.#used, free: this.#inHoles + total - this.#top }
+  }
+
+  get #inHoles(): number {
+    return this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
   }
 
   /** Takes the lowest hole that is large enough, so that the memory stays dense at its front. */

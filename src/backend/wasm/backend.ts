@@ -19,7 +19,7 @@ import type {
   WeightWriter,
 } from '../backend.ts'
 import { anglesOf } from '../frequencies.ts'
-import { type Kernels, kvTypeIds } from './abi.ts'
+import type { Kernels } from './abi.ts'
 import type { Arena } from './arena.ts'
 import { wasmBench } from './bench.ts'
 import { WasmBest } from './best.ts'
@@ -214,6 +214,11 @@ class WasmBackend implements Backend {
     this.#scaleAdd(wasm(x), wasm(x), rows, 0, factor)
   }
 
+  multiply(x: Tensor, y: Tensor, rows: number): void {
+    const [to, from] = [wasm(x), wasm(y)]
+    finished(this.#kernels.multiply(to.at, to.stride, from.at, from.stride, x.cols, rows), 'multiply')
+  }
+
   softCap(x: Tensor, cap: number, rows: number): void {
     const { at, stride, cols } = wasm(x)
     finished(this.#kernels.soft_cap(at, stride, cols, rows, cap), 'soft_cap')
@@ -255,7 +260,7 @@ class WasmBackend implements Backend {
     const kv = this.#inPool(pool)
     const from = wasm(k)
     const status = this.#kernels.write_kv(
-      kvTypeIds[kv.type],
+      kv.typeId(layer),
       kv.layer(layer),
       kv.pageUnit,
       from.at,
@@ -284,7 +289,7 @@ class WasmBackend implements Backend {
       q.cols / kv.headDim,
       kv.heads(layer),
       kv.headDim,
-      kvTypeIds[kv.type],
+      kv.typeId(layer),
       kv.layer(layer),
       kv.pageUnit,
       this.#tables.segments,
@@ -295,6 +300,27 @@ class WasmBackend implements Backend {
       softCap,
     )
     finished(status, 'attention')
+  }
+
+  convolve(x: Tensor, pool: KvPool, layer: number, weights: Tensor): void {
+    const kv = this.#inPool(pool)
+    const { at, stride, cols } = wasm(x)
+    const status = this.#kernels.convolve(
+      at,
+      stride,
+      wasm(weights).at,
+      weights.cols / cols,
+      kv.heads(layer),
+      kv.headDim,
+      kv.typeId(layer),
+      kv.layer(layer),
+      kv.pageUnit,
+      this.#tables.segments,
+      this.#tables.segmentCount,
+      this.#tables.pages,
+      this.#tables.tokens,
+    )
+    finished(status, 'convolve')
   }
 
   activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void {

@@ -64,10 +64,16 @@ export class WasmKvCodec implements KvCodec {
   }
 
   #bytes(pool: WasmKvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
-    let heads = 0
-    for (let layer = layers.from; layer < layers.to; layer++) heads += pool.heads(layer)
-    if (codec === 'residual') return heads * 2 * pool.headDim * tokens * residualBytes + 64
-    return heads * (this.#unitBytes(pool, codec, tokens, 0) + this.#unitBytes(pool, codec, tokens, 1))
+    let bytes = codec === 'residual' ? 64 : 0
+    for (let layer = layers.from; layer < layers.to; layer++) {
+      const own = codecOf(pool, layer, codec)
+      const head =
+        own === 'residual'
+          ? 2 * pool.headDim * tokens * residualBytes
+          : this.#unitBytes(pool, own, tokens, 0) + this.#unitBytes(pool, own, tokens, 1)
+      bytes += pool.heads(layer) * head
+    }
+    return bytes
   }
 
   #decodeFixed(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
@@ -145,11 +151,12 @@ export class WasmKvCodec implements KvCodec {
     codec: WireCodec,
     one: (run: (kernel: Kernels['wire_encode']) => void, at: number, length: number) => void,
   ): void {
-    const sizes = [0, 1].map((part) => this.#unitBytes(pool, codec, to - from, part))
     const list = this.#list(pages.slice(from / pageTokens, Math.ceil(to / pageTokens)))
     let at = 0
     for (let layer = layers.from; layer < layers.to; layer++) {
       const units = 2 * pool.heads(layer)
+      const own = codecOf(pool, layer, codec)
+      const sizes = [0, 1].map((part) => this.#unitBytes(pool, own, to - from, part))
       for (let first = 0; first < units; ) {
         const stage = this.#stage(defined(sizes[first % 2]))
         let [count, length] = [0, 0]
@@ -160,9 +167,9 @@ export class WasmKvCodec implements KvCodec {
         }
         this.#staged = stage.at
         const run = (kernel: Kernels['wire_encode']) => {
-          const { type, headDim, pageUnit } = pool
-          const place = [kvTypeIds[type], pool.layer(layer), pageUnit, pool.heads(layer), headDim, list] as const
-          const status = kernel(defined(codecIds[codec]), stage.at, ...place, to - from, first, count)
+          const { headDim, pageUnit } = pool
+          const place = [pool.typeId(layer), pool.layer(layer), pageUnit, pool.heads(layer), headDim, list] as const
+          const status = kernel(defined(codecIds[own]), stage.at, ...place, to - from, first, count)
           if (status !== 0) throw new ForetokenError('worker_lost', 'a compute thread was lost; load the engine again')
         }
         one(run, at, length)
@@ -187,6 +194,14 @@ export class WasmKvCodec implements KvCodec {
     if (id === undefined) throw new ForetokenError('unsupported', `this backend has no codec ${codec}`)
     return this.#kernels.wire_bytes(id, part, headDim, tokens)
   }
+}
+
+/**
+ * Returns the format in which a layer is sent. Inputs of a convolution are never coarser than f16,
+ * which both ends know by the layer.
+ */
+function codecOf(pool: WasmKvPool, layer: number, codec: WireCodec): WireCodec {
+  return pool.convolves(layer) && (codec === 'int8' || codec === 'int4') ? 'f16' : codec
 }
 
 /** Throws `internal` if a block is outside of the pool or of its pages. */

@@ -38,12 +38,12 @@ export class WasmKvPool implements KvPool {
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
     const { layers, bytes } = pageLayout(kvShapeOf(spec), spec.type)
-    for (const { kvHeads, bytes } of layers) {
-      const core = kernels.kv_layer_bytes(kvTypeIds[spec.type], kvHeads, spec.headDim)
+    for (const { kvHeads, bytes, type } of layers) {
+      const core = kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, spec.headDim)
       if (core !== bytes)
         throw new ForetokenError(
           'internal',
-          `a layer of ${kvHeads} KV heads of ${spec.headDim} ${spec.type} takes ${bytes} bytes here and ${core} in the core`,
+          `a layer of ${kvHeads} KV heads of ${spec.headDim} ${type} takes ${bytes} bytes here and ${core} in the core`,
         )
     }
     this.#layers = layers
@@ -66,6 +66,7 @@ export class WasmKvPool implements KvPool {
 
   add(pages: number): number[] {
     const added: number[] = []
+    this.#growFor(pages)
     try {
       while (added.length < pages) added.push((this.#arena.alloc(this.pageBytes, 'pools') - origin) / unit)
     } catch (error) {
@@ -74,6 +75,15 @@ export class WasmKvPool implements KvPool {
     }
     for (const page of added) this.#pages.add(page)
     return added
+  }
+
+  /** Grows the memory once for all pages; if they do not all fit, `add` allocates as many as do. */
+  #growFor(pages: number): void {
+    try {
+      this.#arena.reserve(pages * this.pageBytes)
+    } catch (error) {
+      if (!(error instanceof ForetokenError && error.code === 'out_of_memory')) throw error
+    }
   }
 
   remove(pages: readonly number[]): void {
@@ -93,6 +103,16 @@ export class WasmKvPool implements KvPool {
   /** Returns the KV heads of layer `layer`. */
   heads(layer: number): number {
     return at(this.#layers, layer).kvHeads
+  }
+
+  /** Returns the ABI number of the type of layer `layer`. */
+  typeId(layer: number): number {
+    return kvTypeIds[at(this.#layers, layer).type]
+  }
+
+  /** Returns whether layer `layer` is a convolution. */
+  convolves(layer: number): boolean {
+    return at(this.#layers, layer).convolution
   }
 
   async readPage(page: number): Promise<Uint8Array> {

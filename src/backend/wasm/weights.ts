@@ -7,6 +7,7 @@ import { tensorBlocks } from '../../base/model.ts'
 import type { Weight, WeightSpec, WeightWriter } from '../backend.ts'
 import { type Kernels, tensorTypeIds } from './abi.ts'
 import { type Arena, checkRegion } from './arena.ts'
+import { finished } from './tensors.ts'
 
 /** A weight in wasm memory. */
 export interface WasmWeight extends Weight {
@@ -39,8 +40,8 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
 }
 
 /**
- * Throws `out_of_memory` if these weights and `beside` more bytes do not fit into the memory that
- * is left. Specs with one row are vectors.
+ * Makes room for weights before any is read. Throws `out_of_memory` if these and `beside` more
+ * bytes do not fit into the memory that is left. Specs with one row are vectors.
  */
 export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
   let [bytes, stage] = [0, 0]
@@ -58,6 +59,7 @@ export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly We
       `the weights take ${bytes} bytes, reading them ${stage} and a pass ${beside}, and a wasm memory has ${room} left of its ` +
         '4 GiB; use a smaller model, or one in fewer bits',
     )
+  arena.reserve(bytes + stage + beside)
 }
 
 /**
@@ -75,7 +77,7 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const total = n * rowBytes
   // Each writer has its own stage, since two weights may be written alternately.
   const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
-  let finished = false
+  let freed = false
   /** Number of rows already repacked; `waiting` is the number of bytes in the stage. */
   let row = 0
   let waiting = 0
@@ -84,8 +86,10 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
     const whole = Math.floor(waiting / rowBytes)
     const rows = row + whole === n ? whole : Math.floor(whole / panel) * panel
     if (rows === 0) return
-    if (kernels.repack(sourceType, at, stage.at, row, rows, n, k) !== 0)
+    const status = kernels.repack(sourceType, at, stage.at, row, rows, n, k)
+    if (status === 2)
       throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
+    finished(status, 'repack')
     row += rows
     const used = rows * rowBytes
     arena.bytes.copyWithin(stage.at, stage.at + used, stage.at + waiting)
@@ -106,8 +110,8 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
     finish() {
       if (row !== n)
         throw new ForetokenError('bad_model', `${name}: ${row * rowBytes + waiting} of ${total} bytes arrived`)
-      if (!finished) arena.free(stage.at)
-      finished = true
+      if (!freed) arena.free(stage.at)
+      freed = true
       const weight: WasmWeight = { type, n, k, at, kind }
       return weight
     },

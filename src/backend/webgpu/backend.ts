@@ -31,8 +31,8 @@ import { f32, Gpu } from './gpu.ts'
 import { GpuKvCodec } from './kv-codec.ts'
 import { GpuKvPool } from './kv-pool.ts'
 import { Products } from './products.ts'
+import { longestHead } from './shaders/attention.ts'
 import { shader } from './shaders/index.ts'
-import { longestHead } from './shaders/kv.ts'
 import { type Tables, tablesOf, type Window } from './tables.ts'
 import { type GpuTensor, gpu } from './tensors.ts'
 import { weightWriter } from './weight-writer.ts'
@@ -222,6 +222,11 @@ class WebGpuBackend implements Backend {
     this.#scaleAdd(gpu(x), gpu(x), rows, 0, factor)
   }
 
+  multiply(x: Tensor, y: Tensor, rows: number): void {
+    const [to, from] = [gpu(x), gpu(y)]
+    this.#each('multiply', [to.at, to.stride, from.at, from.stride, x.cols], x.cols, rows)
+  }
+
   softCap(x: Tensor, cap: number, rows: number): void {
     const { at, stride, cols } = gpu(x)
     this.#each('soft_cap', [at, stride, cols, f32(cap)], cols, rows)
@@ -249,11 +254,11 @@ class WebGpuBackend implements Backend {
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
     const kv = pool as GpuKvPool
-    const { heads, word } = kv.layer(layer)
+    const { heads, word, type } = kv.layer(layer)
     const { at, stride } = gpu(k)
     const { tiles, tileCount, row } = this.#planned().window
     this.#gpu.call({
-      kernel: `write_kv ${kv.type}`,
+      kernel: `write_kv ${type}`,
       params: [tiles, row, at, gpu(v).at, stride, word, kv.pageBytes / 4, heads, kv.headDim],
       groups: [tileCount, heads],
       kv: kv.buffer,
@@ -263,15 +268,29 @@ class WebGpuBackend implements Backend {
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void {
     const { scale, window = 0, softCap = 0 } = spec
     const kv = pool as GpuKvPool
-    const { heads: kvHeads, word } = kv.layer(layer)
+    const { heads: kvHeads, word, type } = kv.layer(layer)
     const [to, from] = [gpu(out), gpu(q)]
     const heads = q.cols / kv.headDim
     const { tables, window: rows } = this.#planned()
     const place = [to.at, to.stride, from.at, from.stride, rows.blocks, rows.row, tables.pages]
     this.#gpu.call({
-      kernel: `attention ${kv.type}`,
+      kernel: `attention ${type}`,
       params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(scale), window, f32(softCap)],
       groups: [rows.blockCount, heads],
+      kv: kv.buffer,
+    })
+  }
+
+  convolve(x: Tensor, pool: KvPool, layer: number, weights: Tensor): void {
+    const kv = pool as GpuKvPool
+    const { heads, word, type } = kv.layer(layer)
+    const { at, stride, cols } = gpu(x)
+    const { tables, window } = this.#planned()
+    const place = [at, stride, window.blocks, window.row, tables.pages]
+    this.#gpu.call({
+      kernel: `convolve ${type}`,
+      params: [...place, gpu(weights).at, weights.cols / cols, heads, kv.headDim, word, kv.pageBytes / 4],
+      groups: [window.blockCount, Math.ceil(cols / 64)],
       kv: kv.buffer,
     })
   }

@@ -9,6 +9,13 @@ import { type KvPool, type KvType, pageLayout } from '../../base/kv.ts'
 import { type KvPoolSpec, kvShapeOf } from '../backend.ts'
 import type { Gpu } from './gpu.ts'
 
+/** A layer's KV heads, the word of a page at which it begins, and its type. */
+interface LayerPlace {
+  readonly heads: number
+  readonly word: number
+  readonly type: KvType
+}
+
 export class GpuKvPool implements KvPool {
   readonly spec: KvPoolSpec
   readonly type: KvType
@@ -16,8 +23,7 @@ export class GpuKvPool implements KvPool {
   readonly kvHeads: number
   readonly headDim: number
   readonly pageBytes: number
-  /** For each layer: its KV heads, and the word of a page at which it begins. */
-  readonly #layers: readonly { readonly heads: number; readonly word: number }[]
+  readonly #layers: readonly LayerPlace[]
   readonly #gpu: Gpu
   #buffer: GPUBuffer
   /**
@@ -34,7 +40,7 @@ export class GpuKvPool implements KvPool {
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
     const { layers, bytes } = pageLayout(kvShapeOf(spec), spec.type)
-    this.#layers = layers.map(({ at, kvHeads }) => ({ heads: kvHeads, word: at / 4 }))
+    this.#layers = layers.map(({ at, kvHeads, type }) => ({ heads: kvHeads, word: at / 4, type }))
     this.pageBytes = bytes
     this.#gpu = gpu
     this.#buffer = gpu.buffer(256, 'KV pages', 'pools')
@@ -53,7 +59,7 @@ export class GpuKvPool implements KvPool {
     return this.#buffer
   }
 
-  layer(layer: number): { readonly heads: number; readonly word: number } {
+  layer(layer: number): LayerPlace {
     return at(this.#layers, layer)
   }
 

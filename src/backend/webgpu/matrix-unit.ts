@@ -28,18 +28,22 @@ type Info = GPUAdapterInfo & {
 export const unitTile = { rows: 32, outputs: 32, k: 32 } as const
 
 /**
- * Returns the largest unit that sums in f32. Units of f16 go before those of f32, which are slower.
+ * Returns the largest unit that sums in f32. A product in f16 takes three of the unit's, because x
+ * and weights are two f16 each (shaders/matrix.ts). That pays where f16 units are many times faster
+ * than those of f32, but not on Apple's GPUs, whose units multiply both at one rate.
  */
 export function matrixUnit(info: Info, f16: boolean): MatrixUnit | undefined {
   const lanes = lanesOf(info)
   if (lanes === undefined) return undefined
+  const preferred = info.vendor === 'apple' ? 'f32' : 'f16'
   const units = [...(info.subgroupMatrixConfigs ?? [])]
     .filter(({ componentType, resultComponentType, M, N, K }) => {
       const fits = unitTile.rows % M === 0 && unitTile.outputs % N === 0 && unitTile.k % K === 0
       return fits && resultComponentType === 'f32' && (componentType === 'f32' || (componentType === 'f16' && f16))
     })
     .map(({ componentType, M, N, K }) => ({ from: componentType as 'f16' | 'f32', m: M, n: N, k: K, lanes }))
-  return units.sort((a, b) => a.from.localeCompare(b.from) || b.m * b.n * b.k - a.m * a.n * a.k)[0]
+  const later = ({ from }: MatrixUnit) => Number(from !== preferred)
+  return units.sort((a, b) => later(a) - later(b) || b.m * b.n * b.k - a.m * a.n * a.k)[0]
 }
 
 /**

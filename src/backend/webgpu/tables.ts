@@ -2,7 +2,7 @@
  * What a pass's kernels look up: page lists, runs of rows, RoPE angles, as one array of words.
  *
  *     pages    page ids of each segment, one list behind the other
- *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 4 rows that attend together
+ *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 8 rows that attend together
  *     tiles    (first row, rows, page, token of the page): rows that are written into one page
  *     angles   f32: cosines and sines of each row, (rows, turned), for each rotation
  */
@@ -12,7 +12,7 @@ import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
-import { queryRows } from './shaders/kv.ts'
+import { queryRows } from './shaders/attention.ts'
 
 export interface Window {
   /** First row of the window on the flat axis, and its rows. */

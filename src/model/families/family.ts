@@ -23,7 +23,7 @@ export interface GgufForm {
   /** Keys, behind the name and a dot, that `read` honours beside those that all readers do. */
   readonly keys?: ReadonlySet<string>
   /** Reads the config, without scaling of RoPE and windows, and not yet checked. Throws `bad_model`. */
-  read(metadata: MetadataReader, tensors: ReadonlyMap<string, TensorInfo>): ModelConfig
+  read(metadata: MetadataReader, tensors: ReadonlyMap<string, TensorInfo>): ModelConfig | Promise<ModelConfig>
   /**
    * Returns which of the layers see only a window, if the file has one. Absent if all do. Throws
    * `bad_model`, `unsupported`.

@@ -12,7 +12,7 @@ import type { MetadataReader } from '../metadata.ts'
 import { is } from '../neutral.ts'
 import { slidingLayers, windowsWhere } from '../window.ts'
 import type { HuggingFaceForm, TensorPlace, TensorSource } from './family.ts'
-import { plainConfig, plainGguf, plainTensor } from './plain.ts'
+import { plainConfig, plainGgufConfig, plainTensor } from './plain.ts'
 
 /** Keys of config.json that `gemmaConfig` honours beside Llama's. */
 export const gemmaKeys = [
@@ -98,7 +98,7 @@ export function gemmaGguf(
   metadata: MetadataReader,
   tensors: ReadonlyMap<string, TensorInfo>,
 ): ModelConfig {
-  const config = plainGguf(name, 'half').read(metadata, tensors)
+  const config = plainGgufConfig(name, 'half', metadata, tensors)
   const optional = (key: string, otherwise?: number) =>
     (metadata.optionalNumber(`${name}.${key}`) ?? otherwise) || undefined
   const { layers, hidden, heads, headDim } = config

@@ -6,7 +6,7 @@ import type { ModelConfig } from '../../base/model.ts'
 import { numberOf } from '../config.ts'
 import { keyRules } from '../key-rules.ts'
 import type { Family } from './family.ts'
-import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
+import { plainConfig, plainFolder, plainGgufConfig, plainKeys, plainSpec, plainTensor } from './plain.ts'
 
 interface Factors {
   readonly attention: number
@@ -23,7 +23,7 @@ export const granite: Family = {
     keys: new Set(['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']),
     // llama.cpp permutes wq and wk as those of a llama.
     read(metadata, tensors) {
-      const config = plainGguf('granite', 'adjacent').read(metadata, tensors)
+      const config = plainGgufConfig('granite', 'adjacent', metadata, tensors)
       // In a GGUF, 0 is no factor.
       const factor = (key: string, otherwise: number) => metadata.optionalNumber(`granite.${key}`) || otherwise
       return withFactors(config, {

@@ -6,11 +6,14 @@
 import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig, ModelSpec } from '../../base/model.ts'
 import { show } from '../json.ts'
+import { exaone4 } from './exaone4.ts'
 import type { Family, GgufForm, HuggingFaceForm } from './family.ts'
 import { gemma2 } from './gemma2.ts'
 import { gemma3 } from './gemma3.ts'
 import { granite } from './granite.ts'
+import { lfm2 } from './lfm2.ts'
 import { llama } from './llama.ts'
+import { ministral } from './ministral.ts'
 import { mistral } from './mistral.ts'
 import { olmo2 } from './olmo2.ts'
 import { openElm } from './openelm.ts'
@@ -22,6 +25,7 @@ import { smolLm3 } from './smollm3.ts'
 export const families: readonly Family[] = [
   llama,
   mistral,
+  ministral,
   qwen2,
   qwen3,
   smolLm3,
@@ -30,6 +34,8 @@ export const families: readonly Family[] = [
   phi3,
   granite,
   olmo2,
+  exaone4,
+  lfm2,
   openElm,
 ]
 

@@ -12,20 +12,25 @@ import { plainConfig, plainFolder, plainKeys, plainSpec, plainTensor } from './p
 /** Defaults of transformers for absent keys. A null is not absent: it disables the window. */
 const defaults = { num_key_value_heads: 8, max_position_embeddings: 131_072, sliding_window: 4096 }
 
-export const mistral: Family = {
-  name: 'mistral',
-  huggingFace: {
-    ...plainFolder,
-    name: 'mistral',
-    keys: keyRules(plainKeys),
-    read: (json, where) => plainConfig('mistral', { ...defaults, ...json }, where),
-    windows(json, layers, where) {
-      const config: Json = { ...defaults, ...json }
-      if (config.sliding_window === null) return undefined
-      const slides = slidingLayers(config, layers, where) ?? new Array<boolean>(layers).fill(true)
-      return windowsWhere(slides, config, where)
+export const mistral: Family = mistralCalled('mistral')
+
+/** Returns the family under one of its names. */
+export function mistralCalled(name: string): Family {
+  return {
+    name,
+    huggingFace: {
+      ...plainFolder,
+      name,
+      keys: keyRules(plainKeys),
+      read: (json, where) => plainConfig(name, { ...defaults, ...json }, where),
+      windows(json, layers, where) {
+        const config: Json = { ...defaults, ...json }
+        if (config.sliding_window === null) return undefined
+        const slides = slidingLayers(config, layers, where) ?? new Array<boolean>(layers).fill(true)
+        return windowsWhere(slides, config, where)
+      },
     },
-  },
-  tensor: plainTensor,
-  spec: plainSpec,
+    tensor: plainTensor,
+    spec: plainSpec,
+  }
 }

@@ -9,7 +9,7 @@ import { keyRules } from '../key-rules.ts'
 import { is } from '../neutral.ts'
 import { windowsWhere } from '../window.ts'
 import type { Family, TensorPlace, TensorSource } from './family.ts'
-import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
+import { plainConfig, plainFolder, plainGgufConfig, plainKeys, plainSpec, plainTensor } from './plain.ts'
 
 /** Defaults of transformers for absent keys. */
 const defaults = { max_position_embeddings: 4096, rms_norm_eps: 1e-5 }
@@ -19,7 +19,7 @@ export const phi3: Family = {
   gguf: {
     name: 'phi3',
     read(metadata, tensors) {
-      const config = plainGguf('phi3', 'half').read(metadata, tensors)
+      const config = plainGgufConfig('phi3', 'half', metadata, tensors)
       return withTurned(config, metadata.optionalNumber('phi3.rope.dimension_count') ?? config.headDim)
     },
   },

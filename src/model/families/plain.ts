@@ -3,7 +3,7 @@
  * of norm, attention, norm and gated MLP. A family adds its differences.
  */
 import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec, TensorInfo } from '../../base/model.ts'
-import { layerShapes, numberOf } from '../config.ts'
+import { checkedLayers, layerShapes, numberOf } from '../config.ts'
 import type { Json } from '../json.ts'
 import type { MetadataReader } from '../metadata.ts'
 import { thetaOf } from '../rope.ts'
@@ -65,13 +65,15 @@ export function plainTensor(name: string, { layer }: TensorPlace): TensorSource 
  */
 export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {}): ModelSpec {
   const { architecture, headDim, rmsEps, windows, attentionScale, attentionSoftCap, residualScale } = config
-  const { embeddingScale = 1, logitScale = 1, logitSoftCap } = config
+  const { embeddingScale = 1, logitScale = 1, logitSoftCap, convolutions, hidden } = config
   const ropes = ropesOf(config)
   const layers = layerShapes(config).map((shape, index): LayerSpec => {
     const window = windows?.[index]
     const rope = ropes(index)
+    const taps = convolutions?.[index]
     return {
       ...shape,
+      ...(taps && { convolution: { taps }, kvHeads: hidden / (2 * headDim) }),
       norms: { beforeAttention: true, afterAttention: false, beforeMlp: true, afterMlp: false },
       qkNorms: 'none',
       biases: { qkv: false, output: false },
@@ -123,7 +125,7 @@ export function plainConfig(architecture: string, json: Json, where: string): Mo
   const hidden = number('hidden_size')
   return {
     architecture,
-    layers: number('num_hidden_layers'),
+    layers: checkedLayers(number('num_hidden_layers'), where),
     hidden,
     intermediate: number('intermediate_size'),
     heads,
@@ -140,14 +142,16 @@ export function plainConfig(architecture: string, json: Json, where: string): Mo
 
 /** Returns the form of a GGUF with Llama's keys after `name.`. */
 export function plainGguf(name: string, ropePairs: ModelConfig['ropePairs']): GgufForm {
-  return { name, read: (metadata, tensors) => ggufConfig(name, ropePairs, metadata, tensors) }
+  return { name, read: (metadata, tensors) => plainGgufConfig(name, ropePairs, metadata, tensors) }
 }
 
-function ggufConfig(
+/** Reads a GGUF with Llama's keys. `kvHeads` is given where the file has them by layer. Throws `bad_model`. */
+export function plainGgufConfig(
   name: string,
   ropePairs: ModelConfig['ropePairs'],
   metadata: MetadataReader,
   tensors: ReadonlyMap<string, TensorInfo>,
+  kvHeads?: number,
 ): ModelConfig {
   const number = (key: string) => metadata.number(`${name}.${key}`)
   const optional = (key: string) => metadata.optionalNumber(`${name}.${key}`)
@@ -155,11 +159,11 @@ function ggufConfig(
   const hidden = number('embedding_length')
   return {
     architecture: name,
-    layers: number('block_count'),
+    layers: checkedLayers(number('block_count'), metadata.where),
     hidden,
     intermediate: number('feed_forward_length'),
     heads,
-    kvHeads: optional('attention.head_count_kv') ?? heads,
+    kvHeads: kvHeads ?? optional('attention.head_count_kv') ?? heads,
     headDim: optional('attention.key_length') ?? hidden / heads,
     vocab: tensors.get('token_embd.weight')?.rows ?? number('vocab_size'),
     maxContext: number('context_length'),

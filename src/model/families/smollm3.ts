@@ -5,7 +5,7 @@ import { isWhole } from '../../base/numbers.ts'
 import { type Json, show } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
 import type { Family } from './family.ts'
-import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
+import { plainConfig, plainFolder, plainGgufConfig, plainKeys, plainSpec, plainTensor } from './plain.ts'
 
 /** Every `interval`-th layer does not rotate, if a file does not say which; a GGUF never does. */
 const interval = 4
@@ -19,7 +19,7 @@ export const smolLm3: Family = {
     name: 'smollm3',
     // llama.cpp permutes wq and wk as those of a llama.
     read(metadata, tensors) {
-      const config = plainGguf('smollm3', 'adjacent').read(metadata, tensors)
+      const config = plainGgufConfig('smollm3', 'adjacent', metadata, tensors)
       return withRotated(config, rotatedBy(config.layers, interval))
     },
   },

@@ -71,6 +71,20 @@ describe('Arena', () => {
     expect(arena.alloc(1, 'tables')).toBe(at)
   })
 
+  test('room that was reserved, holes included, is allocated without growth; more than there is changes nothing', () => {
+    const arena = arenaOf(8)
+    const hole = arena.alloc(65_536, 'tables')
+    arena.alloc(64, 'tables')
+    arena.free(hole)
+    arena.reserve(3 * 65_536)
+    const { buffer } = arena.memory
+    for (let i = 0; i < 3; i++) arena.alloc(65_536, 'weights')
+    expect(arena.memory.buffer).toBe(buffer)
+    const before = arena.balance
+    expect(() => arena.reserve(8 * 65_536)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+    expect(arena.balance).toEqual(before)
+  })
+
   test('a memory of nearly 4 GiB is accessible to its end, and not beyond', () => {
     const arena = arenaOf()
     const regions = [arena.alloc(mostRegionBytes, 'weights')]

@@ -3,11 +3,16 @@ import { createApp } from '../../../edge/index.ts'
 import { loadGuides as guides } from '../../../node/guides.ts'
 import { testConfig, tinyEngine } from '../../helpers/tiny-server.ts'
 
+/** A conversation with tools takes more context than others. */
+const context = 2048
+
 /** As a program on this host would load it. */
 async function engine() {
-  if ('Deno' in globalThis) return tinyEngine({ guides, spawnText: (await import('../../../edge/deno.ts')).spawnText })
-  if ('Bun' in globalThis) return tinyEngine({ guides, spawnText: (await import('../../../edge/bun.ts')).spawnText })
-  return tinyEngine({ guides })
+  if ('Deno' in globalThis)
+    return tinyEngine({ guides, spawnText: (await import('../../../edge/deno.ts')).spawnText }, context)
+  if ('Bun' in globalThis)
+    return tinyEngine({ guides, spawnText: (await import('../../../edge/bun.ts')).spawnText }, context)
+  return tinyEngine({ guides }, context)
 }
 const app = createApp({ engine: await engine(), config: { ...testConfig, models: ['tiny'] } })
 const listen = async () => {

@@ -115,6 +115,20 @@ pub unsafe extern "C" fn add_bias(
     unsafe { pool::run(&args, rows, grain(n), row_ops::add::<Native>) }
 }
 
+/// x (rows, n) *= y (rows, n).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn multiply(
+    x: *mut f32,
+    x_stride: usize,
+    y: *const f32,
+    y_stride: usize,
+    n: usize,
+    rows: usize,
+) -> u32 {
+    let args = row_ops::AddArgs { x, x_stride, y, y_stride, n };
+    unsafe { pool::run(&args, rows, grain(n), row_ops::multiply::<Native>) }
+}
+
 /// x (rows, n) = cap * tanh(x / cap).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn soft_cap(x: *mut f32, x_stride: usize, n: usize, rows: usize, cap: f32) -> u32 {
@@ -227,6 +241,41 @@ pub unsafe extern "C" fn attention(
     };
     let (units, grain) = args.units();
     unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
+}
+
+/// x (rows, 2 * kv_heads * head_dim) *= the causal convolution, channel by channel, of what `write_kv` wrote into the layer's
+/// pages: of channels in the first half as K, in the second as V. `weights` (taps, channels) begin with those of the oldest
+/// token; tokens before the first of a segment's pages count as zeros. `segments` and `page_table` are as for `attention`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convolve(
+    x: *mut f32,
+    x_stride: usize,
+    weights: *const f32,
+    taps: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    kv_type: u32,
+    layer_base: *const u8,
+    page_bytes: usize,
+    segments: *const [u32; 4],
+    n_segs: usize,
+    page_table: *const u32,
+    rows: usize,
+) -> u32 {
+    let layout = Layout::new(kv_type, kv_heads, head_dim);
+    let args = ops::convolve::Args {
+        x,
+        x_stride,
+        weights,
+        taps,
+        layout,
+        layer_base,
+        page_bytes,
+        segments,
+        segment_count: n_segs,
+        page_table,
+    };
+    unsafe { pool::run(&args, rows, grain(2 * taps * kv_heads * head_dim), ops::convolve::body::<Native>) }
 }
 
 /// out (rows, f) = act(gate) * up, where act is silu for a `kind` of 0 and gelu for 1. `out` may be `gate` or `up`.

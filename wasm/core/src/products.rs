@@ -18,6 +18,11 @@ fn panel_grain(rows: usize, k: usize) -> usize {
     (100_000 / (rows.max(1) * k.max(1))).max(1)
 }
 
+/// Number of panels worth repacking on another thread: about 10 microseconds.
+fn repack_grain(k: usize) -> usize {
+    (50_000 / (PANEL * k.max(1))).max(1)
+}
+
 /// The kind of weight for file type `source`, or 2^32 - 1. `backend/wasm/abi.ts` numbers types and kinds.
 #[unsafe(no_mangle)]
 pub extern "C" fn weight_kind(source: u32) -> u32 {
@@ -31,7 +36,7 @@ pub extern "C" fn weight_bytes(kind: u32, n: usize, k: usize) -> u64 {
 }
 
 /// Packs rows `first..first + rows` of a file's tensor at `src` into the weight (n, k) at `dst`. `first`
-/// is a multiple of 8, and so is `rows`, unless they are the last. Returns 1 for invalid arguments.
+/// is a multiple of 8, and so is `rows`, unless they are the last. Returns 2 for invalid arguments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn repack(
     source: u32,
@@ -42,8 +47,12 @@ pub unsafe extern "C" fn repack(
     n: usize,
     k: usize,
 ) -> u32 {
+    let args = rows_to_panels::Args { source, dst, src, first, rows, n, k };
+    if !args.sound() {
+        return 2;
+    }
     // SAFETY: the caller's buffers have these shapes; so for all that follow.
-    unsafe { rows_to_panels::repack(source, dst, src, first, rows, n, k) }
+    unsafe { pool::run(&args, args.panels(), repack_grain(k), rows_to_panels::body) }
 }
 
 /// Quantizes x (rows, k) to int8 `q` with `s` and `sums` (rows, k / 32), in groups of 4 rows; k % 32 = 0.

@@ -133,7 +133,7 @@ fn integer_case(random: &mut Random, source: u32, kind: u32, rows: usize, n: usi
     let bytes = file_rows(random, source, n, k);
     let mut w = vec![0u8; weight::weight_bytes(kind, n, k) as usize];
     // SAFETY: the buffers have these shapes; so below.
-    let status = unsafe { repack::repack(source, w.as_mut_ptr(), bytes.as_ptr(), 0, n, n, k) };
+    let status = unsafe { foretoken_core::repack(source, w.as_mut_ptr(), bytes.as_ptr(), 0, n, n, k) };
     assert_eq!(status, 0);
     let x: Vec<f32> = (0..rows * k).map(|_| random.unit() * 4.0).collect();
     let a = quantised(&x, rows, k);
@@ -179,15 +179,29 @@ fn repack_refuses_what_does_not_fit() {
     let mut w = vec![0u8; 4096];
     let rows = [0u8; 4096];
     let mut call = |source, first, rows_count, n, k| unsafe {
-        repack::repack(source, w.as_mut_ptr(), rows.as_ptr(), first, rows_count, n, k)
+        foretoken_core::repack(source, w.as_mut_ptr(), rows.as_ptr(), first, rows_count, n, k)
     };
     assert_eq!(call(repack::Q4_1, 0, 8, 8, 32), 0);
-    assert_eq!(call(99, 0, 8, 8, 32), 1);
-    assert_eq!(call(repack::Q4_1, 4, 4, 8, 32), 1);
-    assert_eq!(call(repack::Q4_1, 0, 9, 8, 32), 1);
-    assert_eq!(call(repack::Q4_1, 0, 3, 8, 32), 1);
-    assert_eq!(call(repack::Q4_1, 0, 8, 8, 33), 1);
-    assert_eq!(call(repack::Q4_K, 0, 8, 8, 32), 1);
+    assert_eq!(call(99, 0, 8, 8, 32), 2);
+    assert_eq!(call(repack::Q4_1, 4, 4, 8, 32), 2);
+    assert_eq!(call(repack::Q4_1, 0, 9, 8, 32), 2);
+    assert_eq!(call(repack::Q4_1, 0, 3, 8, 32), 2);
+    assert_eq!(call(repack::Q4_1, 0, 8, 8, 33), 2);
+    assert_eq!(call(repack::Q4_K, 0, 8, 8, 32), 2);
+}
+
+#[test]
+fn the_minimum_of_q4_0_is_minus_eight_scales_for_every_half() {
+    let mut w = vec![0u8; weight::weight_bytes(weight::U4, 8, 32) as usize];
+    for bits in 0..=u16::MAX {
+        let mut rows = [0u8; 8 * 18];
+        rows[..2].copy_from_slice(&bits.to_le_bytes());
+        // SAFETY: 8 rows of one block each, and their weight.
+        let status = unsafe { foretoken_core::repack(repack::Q4_0, w.as_mut_ptr(), rows.as_ptr(), 0, 8, 8, 32) };
+        assert_eq!(status, 0);
+        let minimum = u16::from_le_bytes([w[16], w[17]]);
+        assert_eq!(minimum, repack::to_f16(repack::from_f16(bits) * -8.0), "{bits:04x}");
+    }
 }
 
 #[test]
@@ -199,7 +213,7 @@ fn float_products_match_the_definition() {
         let mut w = vec![0u64; weight::weight_bytes(weight::F32, n, k) as usize / 8];
         let mut out = vec![0f32; rows * n];
         unsafe {
-            assert_eq!(repack::repack(0, w.as_mut_ptr().cast(), file.as_ptr().cast(), 0, n, n, k), 0);
+            assert_eq!(foretoken_core::repack(0, w.as_mut_ptr().cast(), file.as_ptr().cast(), 0, n, n, k), 0);
             let args = gemm_f32::Args {
                 out: out.as_mut_ptr(),
                 out_stride: n,

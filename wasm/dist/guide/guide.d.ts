@@ -108,11 +108,33 @@ declare class Vocabulary {
 
 export type { Grammar, Matcher, Vocabulary }
 
+/** An instance with its vocabulary, and perhaps a grammar, to be restored in another thread. It can be cloned. */
+export interface SavedGuide {
+  readonly memory: Uint8Array<ArrayBuffer>
+  /** Length of the table of objects of JavaScript, and those that the instance refers to: slot and kind. */
+  readonly slots: number
+  readonly refs: readonly (readonly [slot: number, kind: number])[]
+  /** Addresses. */
+  readonly vocabulary: number
+  readonly grammar: number
+}
+
 /** The classes of one instance. An object of one instance must not be given to another. */
 export interface Guide {
   readonly Grammar: typeof Grammar
   readonly Matcher: typeof Matcher
   readonly Vocabulary: typeof Vocabulary
+  /** Copies this instance. `tokenize` is the function that its vocabulary got. */
+  save(vocabulary: Vocabulary, grammar: Grammar | undefined, tokenize: (text: string) => Uint32Array): SavedGuide
+  /**
+   * Turns this instance, which must be new, into a copy of one that was saved; pauses after each `slice` bytes of memory.
+   * Nothing else of this instance may be used before, and none of its older objects after.
+   */
+  restore(
+    saved: SavedGuide,
+    tokenize: (text: string) => Uint32Array,
+    slice?: number,
+  ): Generator<undefined, { vocabulary: Vocabulary; grammar: Grammar | undefined }, undefined>
 }
 
 /**

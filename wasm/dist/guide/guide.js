@@ -616,7 +616,45 @@ function initSync(module) {
     return __wbg_finalize_init(instance, module);
 }
 initSync({ module })
-return { Grammar, Matcher, Vocabulary }
+
+function hostObjects(tokenize) {
+  return [tokenize, globalThis, globalThis.performance]
+}
+
+function save(vocabulary, grammar, tokenize) {
+  const known = hostObjects(tokenize)
+  const table = wasm.__wbindgen_externrefs
+  const refs = []
+  // The first 1028 are those that every instance has.
+  for (let slot = 1028; slot < table.length; slot++) {
+    const object = table.get(slot)
+    if (object === undefined || object === null) continue
+    const index = known.indexOf(object)
+    if (index < 0) throw new Error('an instance that refers to other objects of its host cannot be saved')
+    refs.push([slot, index])
+  }
+  const memory = new Uint8Array(wasm.memory.buffer.slice(0))
+  return { memory, slots: table.length, refs, vocabulary: vocabulary.__wbg_ptr, grammar: grammar ? grammar.__wbg_ptr : 0 }
+}
+
+function* restore(saved, tokenize, slice = saved.memory.length) {
+  const table = wasm.__wbindgen_externrefs
+  if (table.length < saved.slots) table.grow(saved.slots - table.length)
+  const known = hostObjects(tokenize)
+  for (const [slot, index] of saved.refs) table.set(slot, known[index])
+  const pages = Math.ceil((saved.memory.length - wasm.memory.buffer.byteLength) / 65536)
+  if (pages > 0) wasm.memory.grow(pages)
+  for (let from = 0; from < saved.memory.length; from += slice) {
+    if (from > 0) yield
+    new Uint8Array(wasm.memory.buffer).set(saved.memory.subarray(from, from + slice), from)
+  }
+  const vocabulary = Object.create(Vocabulary.prototype)
+  vocabulary.__wbg_ptr = saved.vocabulary
+  VocabularyFinalization.register(vocabulary, saved.vocabulary, vocabulary)
+  return { vocabulary, grammar: saved.grammar === 0 ? undefined : Grammar.__wrap(saved.grammar) }
+}
+
+return { Grammar, Matcher, Vocabulary, save, restore }
 }
 
 function quietly(free) {

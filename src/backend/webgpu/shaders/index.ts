@@ -4,11 +4,13 @@ import type { KvType } from '../../../base/kv.ts'
 import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import type { Kind } from '../weights.ts'
+import { attention } from './attention.ts'
 import { bestOfAll, bestOfRun } from './best.ts'
+import { convolve } from './convolve.ts'
 import { embed, gemmFew, gemmTiled } from './gemm.ts'
-import { attention, writeKv } from './kv.ts'
+import { writeKv } from './kv.ts'
 import { gemmMatrix, layX } from './matrix.ts'
-import { activation, bias, gather, norm, rope, scale, scaleAdd, softCap } from './rows.ts'
+import { activation, bias, gather, multiply, norm, rope, scale, scaleAdd, softCap } from './rows.ts'
 
 type Writer = (type: string, features: Features) => string
 
@@ -25,8 +27,10 @@ const writers: Readonly<Record<string, Writer>> = {
   rope: () => rope,
   write_kv: (type) => writeKv(type as KvType),
   attention: (type, features) => attention(type as KvType, features),
+  convolve: (type) => convolve(type as KvType),
   activation: (kind) => activation(kind as Activation),
   scale_add: () => scaleAdd,
+  multiply: () => multiply,
   soft_cap: () => softCap,
   gather: () => gather,
   best_of_run: (_, features) => bestOfRun(features),
@@ -52,10 +56,12 @@ export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))
   return [
-    ...['norm', 'bias', 'scale', 'rope', 'scale_add', 'soft_cap', 'gather', 'best_of_run', 'best_of_all'],
+    ...['norm', 'bias', 'scale', 'rope', 'scale_add', 'multiply', 'soft_cap', 'gather'],
+    ...['best_of_run', 'best_of_all'],
     ...of(['embed', 'gemm_few', 'gemm_32', 'gemm_64'], ['u4', 'i8', 'f16', 'bf16', 'f32']),
     ...of(['activation'], ['silu', 'gelu']),
     ...of(['write_kv', 'attention'], ['f32', 'f16', 'int8']),
+    ...of(['convolve'], ['f32', 'f16']),
     ...(matrix
       ? [
           'lay_x',

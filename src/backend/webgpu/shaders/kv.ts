@@ -1,14 +1,13 @@
 /**
- * Writes and reads K and V in pages of 16 tokens, in the layout of the Wasm core
+ * Writes K and V into pages of 16 tokens, in the layout of the Wasm core
  * (wasm/core/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), and for int8 then f32
  * scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../base/kv.ts'
-import type { Features } from '../features.ts'
-import { fold, head } from './common.ts'
+import { head } from './common.ts'
 
 /** Number of elements in a word. */
-const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
+export const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
 
 /**
  * Returns a kernel that writes the K and V of a pass. A workgroup handles one head of one page; for
@@ -92,112 +91,8 @@ const findScales = /* wgsl */ `
 `
 
 /** WGSL that reads an element of a page. */
-const reading: Readonly<Record<KvType, string>> = {
+export const reading: Readonly<Record<KvType, string>> = {
   f32: 'fn element(start: u32, i: u32) -> f32 { return bitcast<f32>(kv[start + i]); }',
   f16: 'fn element(start: u32, i: u32) -> f32 { return unpack2x16float(kv[start + i / 2u])[i % 2u]; }',
   int8: 'fn element(start: u32, i: u32) -> f32 { return f32(extractBits(bitcast<i32>(kv[start + i / 4u]), (i % 4u) * 8u, 8u)); }',
-}
-
-/** Size of the largest head. */
-export const longestHead = 256
-/** Number of query rows that share one read of K and V. */
-export const queryRows = 4
-
-/**
- * Returns a kernel for causal attention of each segment over its own pages, with a running softmax
- * (Milakov and Gimelshein, 2018). A workgroup handles one query head of up to 4 rows of a segment:
- *
- *     for each 64 keys, at positions that are multiples of 64:
- *         each thread: one key's products with the 4 queries
- *         the new maximum, and what was summed so far scaled to it
- *         each thread: its dimensions of the sum of V
- *
- * With a window, a row sees only the last keys up to its own. The position of a key in the blocks
- * does not depend on other rows, and a key that a row must not see has a weight of exactly 0, so
- * the bits of a row do not depend on other rows.
- */
-export function attention(type: KvType, features: Features): string {
-  const per = perWord[type]
-  const folds = fold('vec4f', features)
-  const k =
-    type === 'int8' ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + kv_head * 16u + key % 16u])' : ''
-  const v =
-    type === 'int8'
-      ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + (p.kv_heads + kv_head) * 16u + key % 16u])'
-      : ''
-  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32', 'window', 'cap: f32'], folds.enable)}${folds.functions}
-const per = ${per}u;
-const lowest = -3.4e38;
-${reading[type]}
-var<workgroup> qs: array<f32, ${queryRows * longestHead}>;
-var<workgroup> scores: array<vec4f, 64>;
-fn page_of(list: u32, key: u32) -> u32 { return p.layer + t[list + key / 16u] * p.page_words; }
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${folds.parameters}) {${folds.begin}
-  let block = p.blocks + group.x * 4u;
-  let row = t[block] - p.row0;
-  let count = t[block + 1u];
-  let first = t[block + 2u];
-  let list = p.pages + t[block + 3u];
-  let q_head = group.y;
-  let kv_head = q_head * p.kv_heads / p.heads;
-  let head_words = 16u * p.dim / per;
-  for (var i = thread; i < ${queryRows}u * p.dim; i += 64u) {
-    let r = i / p.dim;
-    var value = 0.0;
-    if (r < count) { value = a[p.q + (row + r) * p.q_stride + q_head * p.dim + i % p.dim] * p.scale; }
-    qs[i] = value;
-  }
-  workgroupBarrier();
-  var most = vec4f(lowest);
-  var total = vec4f(0.0);
-  var sums: array<vec4f, ${longestHead / 64}>;
-  let end = first + count;
-  // The first key that each row sees. Blocks before that of the first row are before all windows.
-  let rows = vec4u(first) + vec4u(0u, 1u, 2u, 3u);
-  let lows = select(vec4u(0u), rows + 1u - min(rows + 1u, vec4u(p.window)), vec4<bool>(p.window > 0u));
-  for (var base = lows.x / 64u * 64u; base < end; base += 64u) {
-    let key = base + thread;
-    var score = vec4f(0.0);
-    if (key < end) {
-      let page = page_of(list, key);
-      let start = page + kv_head * head_words;
-      for (var d = 0u; d < p.dim; d++) {
-        let x = element(start, d * 16u + key % 16u);
-        score += x * vec4f(qs[d], qs[p.dim + d], qs[2u * p.dim + d], qs[3u * p.dim + d]);
-      }
-      score = score${k};
-      if (p.cap > 0.0) { score = p.cap * tanh(clamp(score / p.cap, vec4f(-15.0), vec4f(15.0))); }
-    }
-    let seen = (vec4u(key) <= rows) & (vec4u(key) >= lows);
-    score = select(vec4f(lowest), score, seen & vec4<bool>(key < end));
-    let higher = max(most, fold_max(score, thread));
-    let fade = exp(most - higher);
-    most = higher;
-    let weight = select(vec4f(0.0), exp(score - most), seen & vec4<bool>(key < end));
-    scores[thread] = weight;
-    // This fold contains a barrier, so all weights have been written after it.
-    total = total * fade + fold_add(weight, thread);
-    for (var j = 0u; j < ${longestHead / 64}u; j++) {
-      let d = thread + j * 64u;
-      if (d >= p.dim) { break; }
-      var sum = vec4f(0.0);
-      for (var i = 0u; i < min(64u, end - base); i++) {
-        let key = base + i;
-        let page = page_of(list, key);
-        let value = element(page + (p.kv_heads + kv_head) * head_words, key % 16u * p.dim + d)${v};
-        sum += scores[i] * value;
-      }
-      sums[j] = sums[j] * fade + sum;
-    }
-    workgroupBarrier();
-  }
-  for (var j = 0u; j < ${longestHead / 64}u; j++) {
-    let d = thread + j * 64u;
-    if (d >= p.dim) { break; }
-    for (var r = 0u; r < count; r++) {
-      a[p.out + (row + r) * p.out_stride + q_head * p.dim + d] = sums[j][r] / total[r];
-    }
-  }
-}`
 }

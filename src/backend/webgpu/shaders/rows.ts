@@ -35,6 +35,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] *= a[p.factors + id.x]; }
 }`
 
+/** Computes x *= y, element by element. */
+export const multiply = /* wgsl */ `${head(['x', 'x_stride', 'y', 'y_stride', 'cols'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] *= a[p.y + id.y * p.y_stride + id.x]; }
+}`
+
 /**
  * Rotates pairs of the first `turned` components of each head by the angles of the row: cosines,
  * then sines, (rows, turned) in the tables.

@@ -34,6 +34,14 @@ pub fn activation(gate: f32, up: f32, gelu: bool) -> f64 {
     act * up as f64
 }
 
+/// The causal convolution of one channel at its last input: the sum of the last weights times the inputs, the oldest first,
+/// and the sum of the products' magnitudes. Inputs before the first count as 0.
+pub fn convolve(inputs: &[f32], weights: &[f32]) -> (f64, f64) {
+    let pairs = inputs.iter().rev().zip(weights.iter().rev());
+    let products = pairs.map(|(&x, &w)| x as f64 * w as f64);
+    (products.clone().sum(), products.map(f64::abs).sum())
+}
+
 /// x transposed (x_cols, rows) times y (rows, y_cols), and the sum of the products' magnitudes, row-major.
 pub fn moments(x: &[Vec<f32>], y: &[Vec<f32>]) -> Vec<(f64, f64)> {
     let mut all = Vec::new();

@@ -133,6 +133,42 @@ pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u
     }
 }
 
+/// Reads K, or V, of a head of the token at `token` of a page, as floats.
+///
+/// # Safety
+/// `page` must be the layer's part of a page, and `to` have room for a head.
+#[inline(always)]
+pub unsafe fn read<I: Floats>(layout: &Layout, page: *const u8, token: usize, head: usize, of_v: bool, to: *mut f32) {
+    let dim = layout.head_dim;
+    let (from, first, step) = if of_v { (layout.v(head), token * dim, 1) } else { (layout.k(head), token, PAGE) };
+    // SAFETY: as for this function.
+    unsafe {
+        let from = page.add(from);
+        match layout.kind {
+            KvType::F32 => {
+                for d in 0..dim {
+                    *to.add(d) = *from.cast::<f32>().add(first + d * step);
+                }
+            }
+            KvType::F16 => {
+                for d in (0..dim).step_by(8) {
+                    let eight: [u16; 8] = core::array::from_fn(|i| *from.cast::<u16>().add(first + (d + i) * step));
+                    let (low, high) = I::load_f16(eight.as_ptr());
+                    I::store(to.add(d), low);
+                    I::store(to.add(d + 4), high);
+                }
+            }
+            KvType::I8 => {
+                let scales = if of_v { layout.v_scales(head) } else { layout.k_scales(head) };
+                let scale = *page.add(scales).cast::<f32>().add(token);
+                for d in 0..dim {
+                    *to.add(d) = *from.cast::<i8>().add(first + d * step) as f32 * scale;
+                }
+            }
+        }
+    }
+}
+
 /// Copies `count` elements to places one page stride apart.
 #[inline(always)]
 unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {

@@ -54,30 +54,49 @@ const fn block_elements(source: u32) -> usize {
     }
 }
 
-/// Writes rows `first..first + rows` of a weight (n, k) into `dst`, the whole weight. `first` is a multiple of 8, and `rows`
-/// too unless they are the last. Returns 0, or 1 for invalid arguments.
+/// Rows `first..first + rows` of a file's tensor at `src`, and the weight (n, k) at `dst` that takes them.
+pub struct Args {
+    pub source: u32,
+    pub dst: *mut u8,
+    pub src: *const u8,
+    pub first: usize,
+    pub rows: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+impl Args {
+    /// Whether `first` is a multiple of 8, and `rows` too, unless they are the last, and the type has such rows.
+    pub fn sound(&self) -> bool {
+        let &Args { source, first, rows, n, k, .. } = self;
+        let last = first + rows;
+        kind_of(source) != u32::MAX
+            && k.is_multiple_of(block_elements(source))
+            && first.is_multiple_of(PANEL)
+            && last <= n
+            && (rows.is_multiple_of(PANEL) || last == n)
+    }
+
+    pub fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+}
+
+/// Writes panels `lo..hi` of these rows.
 ///
 /// # Safety
-/// `src` must hold the rows, `dst` `weight_bytes` bytes.
-pub unsafe fn repack(source: u32, dst: *mut u8, src: *const u8, first: usize, rows: usize, n: usize, k: usize) -> u32 {
-    let kind = kind_of(source);
-    let last = first + rows;
-    if kind == u32::MAX
-        || !k.is_multiple_of(block_elements(source))
-        || !first.is_multiple_of(PANEL)
-        || last > n
-        || (!rows.is_multiple_of(PANEL) && last != n)
-    {
-        return 1;
-    }
+/// The arguments must be sound; `src` must hold the rows, `dst` `weight_bytes` bytes.
+pub unsafe fn body(args: &Args, lo: usize, hi: usize, _scratch: *mut u8) {
+    let &Args { source, dst, src, first, rows, k, .. } = args;
     let bytes = row_bytes(source, k);
-    for panel in first / PANEL..last.div_ceil(PANEL) {
+    let panel_bytes = panel_bytes(kind_of(source), k);
+    for panel in lo..hi {
         let row = panel * PANEL;
-        let count = PANEL.min(n - row);
+        let count = PANEL.min(rows - row);
         // SAFETY: as for this function.
         unsafe {
-            let to = dst.add(panel * panel_bytes(kind, k));
-            let from = src.add((row - first) * bytes);
+            let to = dst.add((first / PANEL + panel) * panel_bytes);
+            let from = src.add(row * bytes);
             match source {
                 0 => floats::<4>(to, from, count, bytes, k),
                 1 | 2 => floats::<2>(to, from, count, bytes, k),
@@ -92,7 +111,6 @@ pub unsafe fn repack(source: u32, dst: *mut u8, src: *const u8, first: usize, ro
             }
         }
     }
-    0
 }
 
 /// Transposes elements of SIZE bytes: (count, k) to (k, 8).
@@ -136,17 +154,66 @@ unsafe fn integers<const SOURCE: u32, const KIND: u32>(
                     to.cast::<u16>().add(PANEL + output).write_unaligned(head[1]);
                 }
             }
-            let words = to.add(head_bytes(KIND)).cast::<u32>();
-            for step in 0..8 {
-                if KIND == U4 {
-                    for output in 0..4 {
-                        let pair = quants[output][step] | quants[output + 4][step] << 4;
-                        words.add(step * 4 + output).write_unaligned(pair);
+            interleave::<KIND>(to.add(head_bytes(KIND)).cast(), &quants);
+        }
+    }
+}
+
+/// Writes the numbers of a block, 4 to a word: for each 4 k, the words of all outputs. U4 joins outputs o and o + 4 in one
+/// word.
+///
+/// # Safety
+/// `to` must hold a block of `KIND`.
+#[cfg(not(target_arch = "wasm32"))]
+unsafe fn interleave<const KIND: u32>(to: *mut u32, quants: &[[u32; 8]; PANEL]) {
+    for step in 0..8 {
+        // SAFETY: as above.
+        unsafe {
+            if KIND == U4 {
+                for output in 0..4 {
+                    let pair = quants[output][step] | quants[output + 4][step] << 4;
+                    to.add(step * 4 + output).write_unaligned(pair);
+                }
+            } else {
+                for output in 0..PANEL {
+                    to.add(step * PANEL + output).write_unaligned(quants[output][step]);
+                }
+            }
+        }
+    }
+}
+
+/// The same by transposing squares of 4 outputs x 4 words.
+///
+/// # Safety
+/// As above.
+#[cfg(target_arch = "wasm32")]
+#[inline(always)]
+unsafe fn interleave<const KIND: u32>(to: *mut u32, quants: &[[u32; 8]; PANEL]) {
+    use core::arch::wasm32::*;
+    let outputs = if KIND == U4 { 4 } else { PANEL };
+    for half in [0, 4] {
+        for first in (0..outputs).step_by(4) {
+            // SAFETY: as above; each row of `quants` has 8 words.
+            unsafe {
+                let row = |output: usize| -> v128 {
+                    let words = v128_load(quants[output].as_ptr().add(half).cast());
+                    if KIND != U4 {
+                        return words;
                     }
-                } else {
-                    for output in 0..PANEL {
-                        words.add(step * PANEL + output).write_unaligned(quants[output][step]);
-                    }
+                    v128_or(words, u32x4_shl(v128_load(quants[output + 4].as_ptr().add(half).cast()), 4))
+                };
+                let [a, b, c, d] = [row(first), row(first + 1), row(first + 2), row(first + 3)];
+                let (ab, cd) = (u32x4_shuffle::<0, 4, 1, 5>(a, b), u32x4_shuffle::<0, 4, 1, 5>(c, d));
+                let (ef, gh) = (u32x4_shuffle::<2, 6, 3, 7>(a, b), u32x4_shuffle::<2, 6, 3, 7>(c, d));
+                let steps = [
+                    u64x2_shuffle::<0, 2>(ab, cd),
+                    u64x2_shuffle::<1, 3>(ab, cd),
+                    u64x2_shuffle::<0, 2>(ef, gh),
+                    u64x2_shuffle::<1, 3>(ef, gh),
+                ];
+                for (step, words) in steps.into_iter().enumerate() {
+                    v128_store(to.add((half + step) * outputs + first).cast(), words);
                 }
             }
         }
@@ -166,7 +233,7 @@ unsafe fn read<const SOURCE: u32>(row: *const u8, block: usize, words: &mut [u32
                 let at = row.add(block * row_bytes(SOURCE, BLOCK));
                 let d = half(at);
                 nibbles(at.add(if SOURCE == Q4_0 { 2 } else { 4 }), words);
-                [d, if SOURCE == Q4_0 { to_f16(from_f16(d) * -8.0) } else { half(at.add(2)) }]
+                [d, if SOURCE == Q4_0 { minus_eight_times(d) } else { half(at.add(2)) }]
             }
             Q5_0 | Q5_1 => {
                 let at = row.add(block * row_bytes(SOURCE, BLOCK));
@@ -270,6 +337,15 @@ unsafe fn k_scales(at: *const u8, sub: usize) -> (u8, u8) {
 unsafe fn half(at: *const u8) -> u16 {
     // SAFETY: as above.
     unsafe { at.cast::<u16>().read_unaligned() }
+}
+
+/// Multiplies a half by -8. Most have an exponent that can rise by 3.
+#[inline(always)]
+fn minus_eight_times(bits: u16) -> u16 {
+    match bits >> 10 & 31 {
+        1..=27 => (bits + (3 << 10)) ^ 0x8000,
+        _ => to_f16(from_f16(bits) * -8.0),
+    }
 }
 
 /// Converts a half to a float, exactly.

@@ -1,4 +1,4 @@
-//! Operates on whole rows: gathering, adding a bias, adding scaled rows, capping.
+//! Operates on whole rows: gathering, adding a bias, adding scaled rows, multiplying, capping.
 use super::exp::Powers;
 use crate::simd::floats::Floats;
 
@@ -47,6 +47,27 @@ pub unsafe fn add<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
             }
             for i in whole..args.n {
                 *x.add(i) += *y.add(i);
+            }
+        }
+    }
+}
+
+/// Computes x (rows, n) *= y. A unit of work is a row.
+///
+/// # Safety
+/// Rows `lo..hi` must be as described in the arguments.
+pub unsafe fn multiply<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
+    let whole = args.n / 4 * 4;
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe {
+            let x = args.x.add(row * args.x_stride);
+            let y = args.y.add(row * args.y_stride);
+            for i in (0..whole).step_by(4) {
+                I::store(x.add(i), I::mul(I::load(x.add(i)), I::load(y.add(i))));
+            }
+            for i in whole..args.n {
+                *x.add(i) *= *y.add(i);
             }
         }
     }

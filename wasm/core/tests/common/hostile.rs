@@ -2,7 +2,7 @@
 //! and `tests/hostile.rs` share these.
 use foretoken_core::ops::repack::row_bytes;
 use foretoken_core::{
-    attention, kv_layer_bytes, pool_set_scratch, repack, scratch_bytes, weight_bytes, weight_kind, write_kv,
+    attention, convolve, kv_layer_bytes, pool_set_scratch, repack, scratch_bytes, weight_bytes, weight_kind, write_kv,
 };
 
 /// Numbers out of a byte string; zeros after its end.
@@ -52,7 +52,7 @@ impl Guarded {
     }
 }
 
-/// Up to four segments of arbitrary lengths, pasts and values.
+/// Attention and a convolution over up to four segments of arbitrary lengths, pasts and values.
 pub fn fuzz_attention(data: &[u8]) {
     let mut source = Source(data);
     let (kv_heads, group, head_dim) = (1 + source.below(3), 1 + source.below(5), 8 * (1 + source.below(6)));
@@ -75,6 +75,9 @@ pub fn fuzz_attention(data: &[u8]) {
     let mut scratch = Guarded::new(scratch_length);
     let mut out = Guarded::new(tokens * heads * head_dim * 4);
     let (k, v) = (heads * head_dim, (heads + kv_heads) * head_dim);
+    let (channels, taps) = (2 * kv_heads * head_dim, 1 + source.below(5));
+    let weights: Vec<f32> = (0..taps * channels).map(|_| source.float()).collect();
+    let mut gates = Guarded::new(tokens * channels * 4);
     // SAFETY: every buffer has the length that its kernel documents.
     unsafe {
         let pages: *mut u8 = pool.at();
@@ -102,7 +105,24 @@ pub fn fuzz_attention(data: &[u8]) {
             if window % 2 == 1 { 5.0 } else { 0.0 },
         );
         assert_eq!(status, 0);
+        let status = convolve(
+            gates.at(),
+            channels,
+            weights.as_ptr(),
+            taps,
+            kv_heads,
+            head_dim,
+            kv_type,
+            pages,
+            layer,
+            segments.as_ptr(),
+            segments.len(),
+            table.as_ptr(),
+            tokens,
+        );
+        assert_eq!(status, 0);
     }
+    gates.check("the products");
     pool.check("the pool");
     scratch.check("scratch");
     out.check("out");
@@ -117,7 +137,7 @@ pub fn fuzz_repack(data: &[u8]) {
     let weight = weight_kind(kind);
     if weight == u32::MAX {
         // SAFETY: refused before any access.
-        assert_eq!(unsafe { repack(kind, std::ptr::null_mut(), std::ptr::null(), 0, n, n, k) }, 1);
+        assert_eq!(unsafe { repack(kind, std::ptr::null_mut(), std::ptr::null(), 0, n, n, k) }, 2);
         return;
     }
     let mut to = Guarded::new(weight_bytes(weight, n, k) as usize);

@@ -1,0 +1,82 @@
+/** Several models in one server: each is fetched before the server starts, and loaded when it is used. */
+import type { HostContext } from '../edge/node.ts'
+import { availableMemory, isOnnx, ModelPool, neededBytes, type PooledModel, reclaimMemory } from '../node/index.ts'
+import { assentTo } from './assent.ts'
+import type { Flags } from './flags.ts'
+import { UsageError } from './parse.ts'
+import { displayName, servingOptions } from './serving.ts'
+import { ignoring, openAny, pulling } from './session.ts'
+
+/** A model as the command line names it, and as clients do. */
+interface Named {
+  readonly model: string
+  readonly name: string
+}
+
+/** Flags that belong to one model. */
+const ofOneModel = ['predictor', 'reader', 'aux', 'prefix'] as const
+
+/** How long after a model was unloaded its memory is collected, if no load waits for it, in milliseconds. */
+const collectMs = 500
+
+/**
+ * Returns the names that clients use for the models of the command line. Throws `UsageError` if two
+ * have one name.
+ */
+export function namesOf(models: readonly string[]): readonly Named[] {
+  const named = [...new Set(models)].map((model) => ({ model, name: displayName(model) }))
+  for (const [index, { model, name }] of named.entries()) {
+    const other = named.slice(0, index).find((one) => one.name === name)
+    if (other)
+      throw new UsageError(
+        `${other.model} and ${model} are both called ${name}: rename one, since requests choose by name`,
+      )
+  }
+  return named
+}
+
+/**
+ * Fetches what is not here, after asking, checks each model's header, and resolves with the pool.
+ * Rejects with what the checks of a model reject with.
+ */
+export async function openPool(
+  models: readonly Named[],
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<ModelPool<HostContext>> {
+  const flag = ofOneModel.find((one) => flags[one] !== undefined)
+  if (flag) throw new UsageError(`--${flag} belongs to one model, and this server has ${models.length}`)
+  const pooled: PooledModel<HostContext>[] = []
+  for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal))
+  return new ModelPool(pooled, {
+    ...(flags.keep !== undefined && { keep: flags.keep }),
+    ...(flags.idle !== undefined && { idleMs: flags.idle }),
+    room: availableMemory,
+    reclaim(now) {
+      if (now) reclaimMemory()
+      // Collecting takes a while, and a model may be loading.
+      else setTimeout(reclaimMemory, collectMs).unref()
+    },
+  })
+}
+
+async function checkedModel(
+  model: string,
+  name: string,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<PooledModel<HostContext>> {
+  const own: Flags = { ...flags, model }
+  if (!(await isOnnx(model))) await assentTo(model, flags, signal)
+  const pull = pulling(own, signal)
+  const needed = { pull: pull.options, context: flags.context, ...ignoring(flags) }
+  const bytes = await neededBytes(model, needed).finally(pull.end)
+  return {
+    name,
+    bytes,
+    load: async ({ signal }) => {
+      const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), signal })
+      return engine
+    },
+  }
+}

@@ -1,0 +1,60 @@
+/** The memory that models take, that is free, and that is given back. */
+import { freemem } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { openModel } from '../src/index.ts'
+import { isOnnx } from './onnx.ts'
+import { modelFiles, type PullOptions } from './pull-model.ts'
+
+/** Bytes of a pass, the tokenizer and the threads, beside the weights and the K and V. */
+const besideWeights = 64e6
+
+export interface NeededOptions {
+  /** How to fetch the model if it is not here. */
+  readonly pull?: PullOptions
+  /** Tokens of K and V to count. Default: the model's context, at most 4,096. */
+  readonly context?: number | undefined
+  readonly ignoreConfig?: readonly string[]
+}
+
+/**
+ * Resolves with the bytes of memory that an engine of the model takes, about: its weights, and K and V
+ * of one context in f32. Reads only the model's header. Throws what pulling and opening throw.
+ */
+export async function neededBytes(name: string, options: NeededOptions = {}): Promise<number> {
+  const files = await modelFiles(name, options.pull)
+  try {
+    if (await isOnnx(name)) {
+      const sizes = await Promise.all(files.files.map(async (file) => (await files.open(file)).size))
+      return sizes.reduce((sum, bytes) => sum + bytes, besideWeights)
+    }
+    const { ignoreConfig } = options
+    const { tensors, config } = await openModel(files, ignoreConfig ? { ignoreConfig } : {})
+    const { layers, kvHeads, headDim, maxContext } = config
+    const { context = Math.min(4096, maxContext) } = options
+    const kv = layers * kvHeads * headDim * 2 * 4 * Math.min(context, maxContext)
+    return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, kv + besideWeights)
+  } finally {
+    await files.close()
+  }
+}
+
+/** Returns the bytes of memory that a program may take, as the system or its container says. */
+export function availableMemory(): number {
+  return Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
+}
+
+let collect: (() => void) | undefined
+
+/**
+ * Gives memory that nobody refers to back to the system now. V8 frees the memory of a Wasm module
+ * when it collects garbage, and a server that is idle makes none for hours.
+ */
+export function reclaimMemory(): void {
+  if (!collect) {
+    setFlagsFromString('--expose-gc')
+    collect = runInNewContext('gc') as () => void
+    setFlagsFromString('--no-expose-gc')
+  }
+  collect()
+}

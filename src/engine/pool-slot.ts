@@ -1,0 +1,131 @@
+/** One model of a pool: its state, who uses it, and who waits for it. */
+import { callAside } from '../base/callback.ts'
+import type { TextService } from './service.ts'
+
+/** What a load gets. */
+export interface Loading<C> {
+  /** Aborted when the pool closes. A load that ignores it delays the close. */
+  readonly signal: AbortSignal
+  /** That of the request that began the load. */
+  readonly context: C | undefined
+}
+
+/** A model that a pool loads when it is used. */
+export interface PooledModel<C = undefined> {
+  readonly name: string
+  /** Loads the model; whoever waits gets its failure, and the next use tries again. It may not wait for the pool. */
+  readonly load: (loading: Loading<C>) => Promise<TextService>
+  /** The bytes of memory that it takes, about, or a function that is asked before each load. Default 0. */
+  readonly bytes?: number | (() => number | Promise<number>)
+}
+
+/** A model that its owner has loaded: the pool neither unloads nor closes it. */
+export interface GivenModel {
+  readonly name: string
+  readonly engine: TextService
+}
+
+export type ModelState = 'unloaded' | 'loading' | 'loaded' | 'unloading'
+
+/** How a model of a pool is doing. */
+export interface ModelStatus {
+  readonly name: string
+  readonly state: ModelState
+  /** Undefined unless it is loaded. */
+  readonly engine: TextService | undefined
+  /** Leases that have not been released. */
+  readonly uses: number
+  /** Uses that wait for it. */
+  readonly waiting: number
+  /** Milliseconds until it is unloaded if nobody uses it; undefined if it stays, or is in use. */
+  readonly leavesInMs: number | undefined
+  /** Loads that succeeded and that failed, and how often it was unloaded. */
+  readonly loads: number
+  readonly failures: number
+  readonly unloads: number
+}
+
+/** Somebody who waits for a model. Both functions end the wait. */
+export interface Waiter<C> {
+  readonly context: C | undefined
+  give(): void
+  fail(error: unknown): void
+}
+
+/** The longest time that a timer of any host can take, in milliseconds. */
+export const longestTimer = 2 ** 31 - 1
+
+export class PoolSlot<C> {
+  readonly name: string
+  /** Undefined for a model that its owner has loaded. */
+  readonly model: PooledModel<C> | undefined
+  readonly waiters = new Set<Waiter<C>>()
+  state: ModelState = 'unloaded'
+  engine: TextService | undefined
+  uses = 0
+  /** The turn of its last use, in the order of all uses. */
+  lastUse = 0
+  /** How long it stays loaded without a use, in milliseconds. */
+  idleMs: number
+  /** Resolves when it is unloaded; undefined unless it is unloading. */
+  unloaded: Promise<void> | undefined
+  loads = 0
+  failures = 0
+  unloads = 0
+  #leavesAt: number | undefined
+  #stopTimer = () => {}
+
+  constructor(model: PooledModel<C> | GivenModel, idleMs: number) {
+    this.name = model.name
+    this.idleMs = idleMs
+    if ('engine' in model) {
+      this.engine = model.engine
+      this.state = 'loaded'
+      this.model = undefined
+    } else this.model = model
+  }
+
+  /** The bytes that the loaded model takes, as its backend measures them. */
+  get heldBytes(): number {
+    let bytes = 0
+    callAside(() => {
+      bytes = this.engine?.backend.memoryBytes() ?? 0
+    })
+    return bytes
+  }
+
+  /** Returns the bytes that a load takes, about. */
+  async bytes(): Promise<number> {
+    const { bytes = 0 } = this.model ?? {}
+    return typeof bytes === 'number' ? bytes : bytes()
+  }
+
+  get status(): ModelStatus {
+    const { name, state, engine, uses, loads, failures, unloads } = this
+    const leavesInMs = this.#leavesAt === undefined ? undefined : Math.max(0, this.#leavesAt - performance.now())
+    return { name, state, engine, uses, waiting: this.waiters.size, leavesInMs, loads, failures, unloads }
+  }
+
+  /** Starts to wait for the end of its idle time. */
+  rest(leave: () => void): void {
+    this.wake()
+    if (this.idleMs === Number.POSITIVE_INFINITY) return
+    const due = performance.now() + this.idleMs
+    this.#leavesAt = due
+    const wait = () => {
+      const left = due - performance.now()
+      const timer = setTimeout(
+        () => (left > longestTimer ? wait() : leave()),
+        Math.min(Math.max(0, left), longestTimer),
+      )
+      this.#stopTimer = () => clearTimeout(timer)
+    }
+    wait()
+  }
+
+  /** Stops that wait. */
+  wake(): void {
+    this.#stopTimer()
+    this.#leavesAt = undefined
+  }
+}
