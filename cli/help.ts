@@ -109,7 +109,7 @@ const notes: Partial<Record<Command, string>> = {
   run: `The prompt is read from stdin if it is "-", or if there is none and stdin is not a terminal, and from a file if it
 is @FILE. Both must be UTF-8, or UTF-16 with a byte order mark; the last line ending is removed.
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
-prefill_share, memory, build}.`,
+verified, prefill_share, memory, build}.`,
   chat: `/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer. /schema FILE|TYPE|off gives the
 next answers a shape, and /tools [auto|required|off] gives the model a calculator and a clock; /help lists the commands.`,
   embed: `A TEXT is one text, also @FILE. Each line of --file or stdin is one. Each line of output is {line, id, tokens,

@@ -154,6 +154,7 @@ export function generateOptions(flags: Flags, signal: AbortSignal): Omit<Generat
   return {
     signal,
     prefill: flags.prefill ?? 'exact',
+    verify: verifies(flags),
     raw: flags.raw ?? false,
     maxTokens: flags['max-tokens'] === -1 ? undefined : flags['max-tokens'],
     temperature: flags.temperature,
@@ -169,6 +170,11 @@ export function generateOptions(flags: Flags, signal: AbortSignal): Omit<Generat
     ...(flags['logit-bias'] && { logitBias: logitBias(flags['logit-bias']) }),
     ...(flags.stop && { stop: flags.stop }),
   } as Omit<GenerateRequest, 'prompt'>
+}
+
+/** Whether answers may be corrected. */
+export function verifies({ prefill }: Flags): boolean {
+  return prefill === 'refined' || prefill === 'auto'
 }
 
 function logitBias(pairs: readonly string[]): Record<number, number> {
@@ -205,9 +211,11 @@ function exactTtft({ timings, prefill_share }: DoneEvent): string {
   return `, exact about ${Math.round(timings.ttft_ms + timings.prefill_ms * (1 / prefill_share - 1))} ms`
 }
 
-function cacheState({ prefill, exact_from }: DoneEvent): string {
+function cacheState({ prefill, exact_from, verified }: DoneEvent): string {
   if (prefill === 'exact') return prefill
-  return exact_from === undefined ? `${prefill}, not exact yet` : `${prefill}, exact from token ${exact_from + 1}`
+  if (typeof verified === 'number') return `${prefill}, corrected from token ${verified + 1}`
+  if (exact_from === undefined) return verified ? `${prefill}, verified` : `${prefill}, not exact yet`
+  return `${prefill}, exact from token ${exact_from + 1}${verified ? ', verified' : ''}`
 }
 
 /** Reads a whole file, or stdin for `-`. Throws `not_found`, `io`. */

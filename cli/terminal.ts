@@ -1,4 +1,5 @@
 /** Writes output to stdout, and everything else to stderr, safely for terminals. */
+import type { AnswerTerminal } from './answer-writer.ts'
 import { visible, visibleName } from './visible.ts'
 
 /** Returns true if stderr is a terminal that accepts colours (no-color.org). */
@@ -48,6 +49,11 @@ export function name(text: string): string {
 export function note(text: string, kind: 'aside' | 'plain' = 'plain'): void {
   const shown = process.stderr.isTTY ? visible(text) : text
   process.stderr.write(`${kind === 'aside' ? dim(shown) : shown}\n`)
+}
+
+/** Returns where answers are written. A pipe gets those that may be corrected when they are whole. */
+export function answerTerminal(corrected: boolean): AnswerTerminal {
+  return { live: Boolean(process.stdout.isTTY) || !corrected, write, note: (text) => note(text, 'aside') }
 }
 
 /** Prints the warnings of a model, each once. */

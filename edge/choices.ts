@@ -7,6 +7,7 @@
  */
 import {
   type Answer,
+  type CorrectionEvent,
   type DoneEvent,
   ForetokenError,
   type GenerateEvent,
@@ -21,6 +22,8 @@ export type ChoiceEvent =
   /** `done` of `total` prompt tokens have been read. */
   | { readonly type: 'progress'; readonly index: number; readonly done: number; readonly total: number }
   | { readonly type: 'token'; readonly index: number; readonly token: TokenEvent }
+  /** Tokens that were handed out are void; those that follow replace them. */
+  | { readonly type: 'correction'; readonly index: number; readonly correction: CorrectionEvent }
   | { readonly type: 'done'; readonly index: number; readonly done: DoneEvent }
 
 /** The part of a service that generates answers. */
@@ -159,6 +162,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
     if (value.type === 'prompt') return 'woken'
     this.#submitRest(index)
     if (value.type === 'token') return { type: 'token', index, token: value }
+    if (value.type === 'correction') return { type: 'correction', index, correction: value }
     this.#readings.delete(reading)
     return { type: 'done', index, done: value }
   }

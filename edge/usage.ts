@@ -33,9 +33,16 @@ export function usageOf(done: readonly DoneEvent[], choices: number) {
 }
 
 /** Returns the report of one answer, without `load_ms`, which belongs to the server. */
-export function reportOf({ prefill, prefill_share, exact_from, timings, build }: DoneEvent) {
+export function reportOf({ prefill, prefill_share, exact_from, verified, timings, build }: DoneEvent) {
   const { load_ms, prompt_tokens, ...times } = timings
-  return { prefill, prefill_share, ...(exact_from !== undefined && { exact_from }), timings: times, build }
+  return {
+    prefill,
+    prefill_share,
+    ...(exact_from !== undefined && { exact_from }),
+    ...(verified !== undefined && { verified }),
+    timings: times,
+    build,
+  }
 }
 
 /**

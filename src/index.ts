@@ -84,7 +84,14 @@ export { type Companion, type Companions, StaticCompanions } from './route/compa
 export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
-export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
+export type {
+  CorrectionEvent,
+  DoneEvent,
+  GenerateEvent,
+  PromptEvent,
+  ScoredToken,
+  TokenEvent,
+} from './stream/events.ts'
 export {
   type AnswerPlan,
   type AnswerWishes,

@@ -14,6 +14,8 @@ export type AnswerPart =
   | { readonly type: 'call'; readonly index: number; readonly name: string; readonly arguments: string }
   /** How a foretoken server read the prompt. */
   | { readonly type: 'report'; readonly prefill: string; readonly exactFrom: number | undefined }
+  /** The whole text of an answer that was corrected after it had been shown; its calls follow. */
+  | { readonly type: 'correction'; readonly text: string }
   /** The endpoint's finish reason; undefined if the stream ended with `[DONE]` alone. */
   | { readonly type: 'finish'; readonly reason: string | undefined }
   /** The answer arrived as one JSON value instead of a stream. */
@@ -107,6 +109,12 @@ function partsOf(value: unknown): AnswerPart[] {
   if (isRecord(foretoken) && typeof foretoken.prefill === 'string') {
     const from = foretoken.exact_from
     parts.push({ type: 'report', prefill: foretoken.prefill, exactFrom: typeof from === 'number' ? from : undefined })
+  }
+  const correction = isRecord(foretoken) ? foretoken.correction : undefined
+  if (isRecord(correction) && isRecord(correction.message)) {
+    const { content, tool_calls: calls } = correction.message
+    parts.push({ type: 'correction', text: stringOf(content) })
+    if (Array.isArray(calls)) for (const part of callParts(calls)) parts.push(part)
   }
   const choice = Array.isArray(choices) ? choices.filter(isRecord).find(({ index }) => (index ?? 0) === 0) : undefined
   if (!choice) return parts

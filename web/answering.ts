@@ -1,5 +1,5 @@
 /** Answers one turn of a chat, here or at an endpoint, and runs the tools that the model calls. */
-import { firstStep, type ToolUse, type Turn, withLastStep } from './conversations.ts'
+import { correctedStep, firstStep, type ToolUse, type Turn, withLastStep } from './conversations.ts'
 import { answerFrom } from './endpoint.ts'
 import type { EndpointSettings } from './endpoint-settings.ts'
 import type { AnswerEvents, TabEngine } from './engine.ts'
@@ -106,6 +106,12 @@ async function answeredStep(question: Question, changeTurn: Asking['changeTurn']
     onText(more, exact) {
       text += more
       changeTurn((turn) => withText(turn, more, exact))
+    },
+    onCorrection(whole) {
+      text = whole
+      calls.length = 0
+      places.clear()
+      changeTurn((turn) => withLastStep(turn, (step) => correctedStep(step, whole)))
     },
     onCall(index, name) {
       places.set(index, calls.push({ name, arguments: '' }) - 1)

@@ -20,6 +20,8 @@ export interface TurnStep {
   /** Text generated from a predicted cache, and from an exact one. */
   readonly early: string
   readonly late: string
+  /** Whether the late text replaced what was shown before. */
+  readonly corrected?: boolean
   readonly calls: readonly ShownCall[]
 }
 
@@ -81,6 +83,14 @@ export function withLastTurn(one: Conversation, how: (turn: Turn) => Turn): Conv
 /** Returns a turn with its last step changed. */
 export function withLastStep(turn: Turn, how: (step: TurnStep) => TurnStep): Turn {
   return { ...turn, steps: turn.steps.map((step, at) => (at === turn.steps.length - 1 ? how(step) : step)) }
+}
+
+/** Returns a step whose text is replaced: what it begins with in common stays, and its calls are void. */
+export function correctedStep({ early, late }: TurnStep, text: string): TurnStep {
+  const before = early + late
+  let kept = 0
+  while (kept < before.length && before[kept] === text[kept]) kept++
+  return { early: text.slice(0, kept), late: text.slice(kept), calls: [], corrected: true }
 }
 
 /** Returns the text of a turn's answer, without its calls. */

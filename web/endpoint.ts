@@ -69,6 +69,10 @@ export async function answerFrom(
       calls.add(part.index)
       if (part.arguments !== '') events.onArguments(part.index, part.arguments)
     }
+    if (part.type === 'correction') {
+      calls.clear()
+      events.onCorrection(part.text)
+    }
     if (part.type === 'thought') thought = true
     if (part.type === 'whole') notes.add('The answer arrived in one piece: the endpoint does not stream.')
     if (part.type === 'report') {
@@ -116,7 +120,8 @@ async function askChat(settings: EndpointSettings, question: Question, signal: A
     })
   if (mode === 'exact') return { response: await send({}), refused: undefined }
   try {
-    return { response: await send({ foretoken: { prefill: mode } }), refused: undefined }
+    const foretoken = { prefill: mode, ...(mode === 'refined' && { verify: true }) }
+    return { response: await send({ foretoken }), refused: undefined }
   } catch (error) {
     if (!(error instanceof Refused) || (error.status !== 400 && error.status !== 422)) throw error
     return { response: await send({}), refused: error.reason }

@@ -208,7 +208,11 @@ async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: Ab
   const { id, messages, mode, plain } = request
   const wishes = await wishesOf(request)
   const options = plain === undefined ? { ...answering, ...wishes.options } : { maxTokens: plain }
-  const submission = loadedEngine().submit({ ...options, ...wishes.prompt, prompt: messages, prefill: mode, signal })
+  const asked = { ...wishes.prompt, prompt: messages, prefill: mode, verify: mode === 'refined' }
+  const submission = loadedEngine().submit({ ...options, ...asked, signal })
+  const texts: string[] = []
+  let reader = wishes.newReader?.()
+  const read = (text: string): readonly AnswerPart[] => reader?.push(text) ?? [{ type: 'content', text }]
   const begun = performance.now()
   const send = (parts: readonly AnswerPart[]) => {
     const { exact_from, prefill } = submission.soFar
@@ -219,12 +223,23 @@ async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: Ab
     }
   }
   for await (const event of submission) {
-    if (event.type === 'token') send(wishes.reader?.push(event.text) ?? [{ type: 'content', text: event.text }])
+    if (event.type === 'token') {
+      texts.push(event.text)
+      send(read(event.text))
+    }
+    if (event.type === 'correction') {
+      texts.length = event.index
+      reader = wishes.newReader?.()
+      const kept = texts.flatMap((text) => read(text))
+      const text = kept.map((part) => (part.type === 'content' ? part.text : '')).join('')
+      post({ type: 'correction', id, text })
+      send(kept.filter(({ type }) => type !== 'content'))
+    }
     if (event.type === 'done') {
       const { timings, cached_tokens, prefill, exact_from, memory } = event
       const { ttft_ms, prompt_tokens, decode_tokens_per_s } = timings
       const cut = event.finishReason !== 'stop'
-      send(wishes.reader?.finish(cut) ?? [])
+      send(reader?.finish(cut) ?? [])
       post({
         type: 'answered',
         id,

@@ -16,6 +16,8 @@ export interface Where {
 export interface AnswerEvents {
   /** `exact` is false for text from a predicted cache. */
   onText(text: string, exact: boolean): void
+  /** The text of the answer, which replaces what was shown of it; its calls are void. */
+  onCorrection(text: string): void
   /** A call begins; calls are numbered from 0. */
   onCall(index: number, name: string): void
   /** More of a call's arguments, as JSON text. */
@@ -72,6 +74,7 @@ export class TabEngine {
       signal,
       (message) => {
         if (message.type === 'token') events.onText(message.text, message.exact)
+        if (message.type === 'correction') events.onCorrection(message.text)
         if (message.type === 'call') events.onCall(message.index, message.name)
         if (message.type === 'arguments') events.onArguments(message.index, message.text)
       },

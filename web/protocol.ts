@@ -107,6 +107,8 @@ export type FromEngine =
       readonly found?: Manifest
     }
   | { readonly type: 'token'; readonly id: number; readonly text: string; readonly exact: boolean }
+  /** The text of the answer, which replaces what came of it; its calls are void. More follows. */
+  | { readonly type: 'correction'; readonly id: number; readonly text: string }
   /** A call of a tool begins; calls of an answer are numbered from 0. */
   | { readonly type: 'call'; readonly id: number; readonly index: number; readonly name: string }
   /** More of the arguments of a call, as JSON text. */

@@ -12,7 +12,8 @@ export interface Wishes {
   readonly prompt: PromptOptions
   /** Options of the answer. */
   readonly options: GenerateOptions
-  readonly reader: AnswerReader
+  /** Returns what reads the answer from its beginning. */
+  newReader(): AnswerReader
 }
 
 /** JSON is longer than the same answer in words. */
@@ -36,7 +37,7 @@ export function wishesOf(engine: Engine, { messages, schema, tools, choice }: Om
     // The tools stay in the prompt of an answer that may not call them.
     prompt: { templateValues, ...(tools && { tools }), ...(toolFormat && { toolFormat }) },
     options: { ...(guide && answering), ...(tools && calling), ...options, ...(shape && { guide: shape }) },
-    reader: plan.reader(),
+    newReader: () => plan.reader(),
   }
 }
 

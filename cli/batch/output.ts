@@ -25,11 +25,12 @@ export function resultLine(
   now: number,
   read?: ReadAnswer,
 ): string {
-  const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from } = done
+  const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from, verified } = done
   const prompt_tokens = timings.prompt_tokens
   const completion_tokens = ids.length
   const finish_reason = read?.finish_reason ?? (finishReason === 'stop' ? 'stop' : 'length')
-  const cache = { prefill, ...(exact_from !== undefined && { exact_from }) }
+  const checked = verified !== undefined && { verified }
+  const cache = { prefill, ...(exact_from !== undefined && { exact_from }), ...checked }
   const usage = { prompt_tokens, completion_tokens, cached_tokens, ...cache }
   if (form === 'plain')
     return JSON.stringify({ line, input, ...(id !== undefined && { id }), text, finish_reason, ...usage })

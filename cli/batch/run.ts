@@ -10,7 +10,7 @@ import {
   nearestOf,
 } from '../../node/index.ts'
 import type { AnswerSink } from './answers.ts'
-import { attempt, LineError, parseLine } from './lines.ts'
+import { attempt, type BatchLine, LineError, parseLine } from './lines.ts'
 import { type Answered, errorLine, hashOf, resultLine } from './output.ts'
 import type { BatchCounts } from './progress.ts'
 import { type InputLine, maxLineBytes } from './read-lines.ts'

@@ -7,6 +7,7 @@ import { benchReplayCommand } from '../bench/replay.ts'
 import { benchReportCommand } from '../bench/report.ts'
 import { benchSpeed } from '../bench/speed.ts'
 import { benchTtftCommand } from '../bench/ttft.ts'
+import { benchVerifiedCommand } from '../bench/verified.ts'
 import { benchWireCommand } from '../bench/wire.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 
@@ -18,15 +19,16 @@ export async function bench({ flags, operands }: Invocation, signal: AbortSignal
   if (kind === 'report' && more.length === 0) return benchReportCommand(trace ?? 'bench/record', flags)
   if (trace !== undefined || kind === 'replay' || kind === undefined)
     throw new UsageError(
-      'bench takes one of ttft, prefill, decode, modes, prepack, wire, load, replay TRACE, report [DIR]',
+      'bench takes one of ttft, prefill, decode, modes, verified, prepack, wire, load, replay TRACE, report [DIR]',
     )
   if (kind === 'prefill' || kind === 'decode') return benchSpeed(kind, flags, signal)
   if (kind === 'ttft') return benchTtftCommand(flags, signal)
   if (kind === 'modes') return benchModesCommand(flags, signal)
+  if (kind === 'verified') return benchVerifiedCommand(flags, signal)
   if (kind === 'wire') return benchWireCommand(flags, signal)
   if (kind === 'load') return benchLoadCommand(flags, signal)
   if (kind === 'prepack') return benchPrepackCommand(flags, signal)
   throw new UsageError(
-    `no benchmark ${kind}; there are ttft, prefill, decode, modes, prepack, wire, load, replay TRACE, report [DIR]`,
+    `no benchmark ${kind}; there are ttft, prefill, decode, modes, verified, prepack, wire, load, replay TRACE, report [DIR]`,
   )
 }

@@ -1,15 +1,23 @@
 /** `foretoken chat`: runs a conversation in the terminal. */
 import { createInterface } from 'node:readline/promises'
 import { Readable } from 'node:stream'
-import { type AnyEngine, asForetokenError, type DoneEvent, type Message, planAnswer } from '../../node/index.ts'
+import {
+  type AnyEngine,
+  asForetokenError,
+  type CorrectionEvent,
+  type DoneEvent,
+  type Message,
+  planAnswer,
+} from '../../node/index.ts'
 import { shownArguments } from '../../playground/arguments.ts'
 import { answerWithTools, type Choice, type Step } from '../../playground/loop.ts'
 import { playgroundTools } from '../../playground/tools.ts'
+import { AnswerWriter } from '../answer-writer.ts'
 import { type ChatSettings, changed, chatCommands, checkSettings, settingsOf } from '../chat-settings.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, openAny, summaryLine } from '../session.ts'
-import { note, write } from '../terminal.ts'
+import { generateOptions, openAny, summaryLine, verifies } from '../session.ts'
+import { answerTerminal, note } from '../terminal.ts'
 import { decodePieces } from '../text.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
@@ -89,32 +97,27 @@ interface Asked {
  * there is no answer, returns it without the last message.
  */
 async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
-  let text = ''
-  /** Whether the line on the terminal is to be ended. */
-  let open = false
-  const say = (more: string) => {
-    if (more === '') return
-    write(more)
-    text += more
-    open = true
-  }
-  const endLine = () => {
-    if (open) write('\n')
-    open = false
+  const writers: AnswerWriter[] = []
+  const begin = () => {
+    const writer = new AnswerWriter(answerTerminal(verifies(asked.flags)))
+    writers.push(writer)
+    return writer
   }
   const { choice } = asked.settings
   try {
     if (!choice) {
-      const { done } = await plainStep(asked, messages, say)
-      write('\n')
+      const writer = begin()
+      const done = await plainStep(asked, messages, writer)
+      writer.finish()
       note(summaryLine(done), 'aside')
-      return [...messages, { role: 'assistant', content: text }]
+      return [...messages, { role: 'assistant', content: writer.text }]
     }
     const ask = async (now: readonly Message[], allowed: Choice): Promise<Step> => {
-      const step = await callingStep(asked, now, allowed, say)
+      const writer = begin()
+      const step = await callingStep(asked, now, allowed, writer)
       // An answer without a call ends its line, even if it is empty.
-      open ||= step.calls.length === 0
-      endLine()
+      if (step.calls.length === 0) writer.finish()
+      else writer.stop()
       note(summaryLine(step.done), 'aside')
       for (const call of step.calls) note(`${call.name} ${shownArguments(call.arguments)}`)
       return step
@@ -123,18 +126,20 @@ async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
     return said.at(-1)?.content === '' ? messages.slice(0, -1) : [...messages, ...said]
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    endLine()
+    writers.at(-1)?.stop()
     if (code === 'aborted') note('stopped', 'aside')
     else note(code === 'context_exceeded' ? `${message}. /clear starts a new conversation` : message)
+    const text = writers.map((writer) => writer.text).join('')
     return text === '' ? messages.slice(0, -1) : [...messages, { role: 'assistant', content: text }]
   }
 }
 
-type Say = (text: string) => void
-
-async function plainStep({ engine, flags, settings, signal }: Asked, messages: readonly Message[], say: Say) {
+function plainStep({ engine, flags, settings, signal }: Asked, messages: readonly Message[], writer: AnswerWriter) {
   const request = { ...generateOptions(flags, signal), prompt: messages, guide: settings.guide }
-  return { done: await answered(engine, request, say) }
+  return answered(engine, request, {
+    onText: (text) => writer.push(text),
+    onCorrection: (correction) => writer.correct(correction),
+  })
 }
 
 /** Asks with tools. A call that is cut short is none. */
@@ -142,47 +147,73 @@ async function callingStep(
   { engine, flags, settings, signal }: Asked,
   messages: readonly Message[],
   choice: Choice,
-  say: Say,
+  writer: AnswerWriter,
 ): Promise<Step & { readonly done: DoneEvent }> {
   const { guide } = settings
   const plan = planAnswer(engine, { prompt: messages, tools: playgroundTools, toolChoice: choice, guide })
-  const reader = plan.reader()
-  let text = ''
-  const calls: { name: string; arguments: string }[] = []
+  const texts: string[] = []
+  let reader = plan.reader()
+  let calls: { name: string; arguments: string }[] = []
   let thought = ''
+  // Thoughts before a corrected token are read once more, and are not shown again.
+  const thoughts = { shown: 0, read: 0 }
   const endThought = () => {
-    if (thought.trim() !== '') note(thought.trim(), 'aside')
+    if (thought.trim() !== '' && ++thoughts.read > thoughts.shown) {
+      note(thought.trim(), 'aside')
+      thoughts.shown++
+    }
     thought = ''
   }
+  /** Reads parts of the answer, and returns their content. */
   const read = (parts: ReturnType<typeof reader.push>) => {
+    let content = ''
     for (const part of parts) {
       if (part.type === 'reasoning') thought += part.text
       else endThought()
       if (part.type === 'call') calls.push({ name: part.name, arguments: '' })
       if (part.type === 'arguments') calls[part.index]!.arguments += part.text
-      if (part.type !== 'content') continue
-      say(part.text)
-      text += part.text
+      if (part.type === 'content') content += part.text
     }
+    return content
   }
   // The tools stay in the prompt of an answer that may not call them.
   const request = { ...generateOptions(flags, signal), prompt: messages, tools: playgroundTools, ...plan.options }
-  const done = await answered(engine, request, (more) => read(reader.push(more)))
+  const done = await answered(engine, request, {
+    onText(text) {
+      texts.push(text)
+      writer.push(read(reader.push(text)))
+    },
+    onCorrection({ index }) {
+      texts.length = index
+      reader = plan.reader()
+      calls = []
+      thought = ''
+      thoughts.read = 0
+      const kept = texts.reduce((length, text) => length + read(reader.push(text)).length, 0)
+      writer.correct({ index, offset: kept })
+    },
+  })
   const cut = done.finishReason !== 'stop'
-  read(reader.finish(cut))
+  writer.push(read(reader.finish(cut)))
   endThought()
   if (cut && calls.length > 0) note('the call was cut short; allow longer answers with --max-tokens')
-  return { text, calls: cut ? [] : calls, done }
+  return { text: writer.text, calls: cut ? [] : calls, done }
+}
+
+interface AnswerEvents {
+  onText(text: string): void
+  onCorrection(correction: CorrectionEvent): void
 }
 
 async function answered(
   engine: AnyEngine,
   request: Parameters<AnyEngine['submit']>[0],
-  onText: Say,
+  { onText, onCorrection }: AnswerEvents,
 ): Promise<DoneEvent> {
   let done: DoneEvent | undefined
   for await (const event of engine.submit(request)) {
     if (event.type === 'token') onText(event.text)
+    if (event.type === 'correction') onCorrection(event)
     if (event.type === 'done') done = event
   }
   // An answer ends with this event, or fails.

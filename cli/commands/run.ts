@@ -1,10 +1,11 @@
 /** `foretoken run`: answers one prompt and streams the answer. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
+import { AnswerWriter } from '../answer-writer.ts'
 import type { Flags } from '../flags.ts'
 import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, openAny, summaryLine } from '../session.ts'
-import { note, print, StatusLine, write } from '../terminal.ts'
+import { generateOptions, openAny, summaryLine, verifies } from '../session.ts'
+import { answerTerminal, note, print, StatusLine } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
 import { textOfOperands } from '../text-argument.ts'
 import { tellOfLarger } from '../told.ts'
@@ -19,7 +20,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
   let promptIds: readonly number[] = []
-  let lastCharacter = '\n'
+  const writer = new AnswerWriter(answerTerminal(verifies(flags)))
   try {
     const messages =
       flags.system === undefined
@@ -38,27 +39,28 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       if (event.type === 'token') {
         if (event.topLogprobs) top.push(event.topLogprobs)
         line.clear()
-        if (!flags.json && event.text !== '') {
-          write(event.text)
-          lastCharacter = event.text.at(-1)!
-        }
+        if (!flags.json) writer.push(event.text)
+      }
+      if (event.type === 'correction') {
+        if (top.length > 0) top.length = event.index
+        if (!flags.json) writer.correct(event)
       }
       if (event.type !== 'done') continue
       if (flags.json) {
-        const { ids, text, finishReason, timings, cached_tokens, memory, build, prefill, exact_from, prefill_share } =
-          event
+        const { ids, text, finishReason, timings, memory, build } = event
+        const { cached_tokens, prefill, exact_from, verified, prefill_share } = event
         const shape = { prompt_ids: promptIds, ids, text, finish_reason: finishReason, top_logprobs: top }
-        const cache = { cached_tokens, prefill, exact_from, prefill_share }
+        const cache = { cached_tokens, prefill, exact_from, verified, prefill_share }
         print(JSON.stringify({ model, ...shape, timings, ...cache, memory, build }))
       } else {
-        if (lastCharacter !== '\n' || event.text === '') write('\n')
+        writer.finish()
         note(summaryLine(event), 'aside')
         await tellOfLarger(flags)
       }
     }
   } catch (error) {
     // Ends the line of a partial answer before the error is printed.
-    if (!flags.json && lastCharacter !== '\n') write('\n')
+    if (!flags.json) writer.stop()
     throw error
   } finally {
     line.clear()

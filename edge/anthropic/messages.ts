@@ -2,7 +2,7 @@
 import { ForetokenError } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import type { Config } from '../config.ts'
-import { collect, partsOf } from '../endpoints/collect.ts'
+import { collect, ReadAnswer } from '../endpoints/collect.ts'
 import { optionsOf } from '../endpoints/options.ts'
 import { endsTurn } from '../endpoints/tokens.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
@@ -24,7 +24,8 @@ export const messages: Endpoint<typeof messagesRequest> = {
     const { request, plan } = promptedBy(body, engine, given.guide)
     const options = { ...given, ...request }
     const { reader, format } = plan
-    const reading = { engine, isEnd: endsTurn(engine, options), shown: request.showSpecial, reader, format }
+    const shown = request.showSpecial
+    const reading = { engine, isEnd: endsTurn(engine, options), shown, reader, format, corrects: options.verify }
     const shape = new MessageShape(model)
     return {
       requests: [options],
@@ -37,7 +38,7 @@ export const messages: Endpoint<typeof messagesRequest> = {
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
         return shape.finished(answer.done, answer.parts)
       },
-      ...messageFrames(shape, partsOf(reading), requestId),
+      ...messageFrames(shape, new ReadAnswer(reading), requestId),
     }
   },
 }

@@ -3,7 +3,7 @@
  * closed, the end of the message.
  */
 import type { Choices } from '../choices.ts'
-import type { AnswerParts } from '../endpoints/parts.ts'
+import type { ReadAnswer } from '../endpoints/collect.ts'
 import { type ItemChange, ResponseItems } from '../endpoints/response-items.ts'
 import type { Plan } from '../exchange.ts'
 import { eventStream, frame, type StreamFormat } from '../sse.ts'
@@ -19,7 +19,7 @@ export const pinged: StreamFormat = { ...eventStream, keepAlive: ping() }
 /** Returns what writes the events of a stream: a function for each event, and one for a failure. */
 export function messageFrames(
   shape: MessageShape,
-  parts: AnswerParts,
+  answer: ReadAnswer,
   requestId: string,
 ): Pick<Plan, 'frame' | 'failed'> {
   const items = new ResponseItems()
@@ -35,13 +35,17 @@ export function messageFrames(
       const start = begin(answers)
       if (one.type === 'progress')
         return start + ping({ foretoken: { progress: { done: one.done, total: one.total } } })
-      const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
-      const text = start + write(news.flatMap((part) => items.add(part, parts.calls)))
-      if (one.type === 'token') return text
+      const { parts: news } = answer.push(one)
+      // What a client was shown can't be called back: the correction comes whole, at the end.
+      const text = start + (answer.correction ? '' : write(news.flatMap((part) => items.add(part, answer.parts.calls))))
+      if (one.type !== 'done') return text
+      const corrected = answer.corrected(one.done)
+      const { content } = shape.finished(one.done, answer.parts)
       return (
         text +
         write(items.close()) +
-        event({ type: 'message_delta', ...shape.ended(one.done, parts) }) +
+        (corrected ? ping({ foretoken: { correction: { ...corrected, content } } }) : '') +
+        event({ type: 'message_delta', ...shape.ended(one.done, answer.parts) }) +
         event({ type: 'message_stop' })
       )
     },

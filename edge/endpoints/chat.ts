@@ -9,13 +9,13 @@ import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
 import { entries } from '../schemas/common.ts'
 import { done as end, frame } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
-import { type Answered, collect, partsOf, type Reading } from './collect.ts'
+import { type Answered, collect, ReadAnswer, type Reading } from './collect.ts'
 import { type BodyMessage, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
 import type { AnsweredCall, AnswerParts } from './parts.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { planOf } from './tools.ts'
-import { type VisibleToken, VisibleTokens } from './visible.ts'
+import type { VisibleToken } from './visible.ts'
 
 export const chat: Endpoint<typeof chatRequest> = {
   form: 'chat',
@@ -34,7 +34,8 @@ export const chat: Endpoint<typeof chatRequest> = {
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
     const { reader, format } = plan
-    const reading = { engine, isEnd: endsTurn(engine, options), shown: plan.options.showSpecial, reader, format }
+    const shown = plan.options.showSpecial
+    const reading = { engine, isEnd: endsTurn(engine, options), shown, reader, format, corrects: options.verify }
     return {
       requests: [{ ...options, prompt }],
       choices,
@@ -67,7 +68,7 @@ function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['fram
   const withUsage = body.stream_options?.include_usage ?? false
   const noUsage = withUsage ? { usage: null } : {}
   const choices = body.n ?? 1
-  const answers: { visible: VisibleTokens; parts: AnswerParts }[] = []
+  const answers: ReadAnswer[] = []
   const finished: Pick<Answered, 'done' | 'parts'>[] = []
   let complete = 0
   const chunk = (index: number, delta: object, more: object = {}) =>
@@ -76,10 +77,19 @@ function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['fram
     body.logprobs && tokens.length > 0
       ? { logprobs: { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null } }
       : {}
-  const finish = (index: number, done: DoneEvent, parts: AnswerParts) => {
+  const correct = (index: number, done: DoneEvent, answer: ReadAnswer) => {
+    const corrected = answer.corrected(done)
+    if (!corrected) return ''
+    const { parts, tokens } = answer
+    const correction = { index, ...corrected, message: messageOf(parts), ...(body.logprobs && scored(tokens)) }
+    return frame({ ...base, choices: [], ...noUsage, foretoken: { correction } })
+  }
+  const finish = (index: number, done: DoneEvent, answer: ReadAnswer) => {
+    const { parts } = answer
     finished[index] = { done, parts }
     const last = { index, delta: {}, logprobs: null, finish_reason: parts.finishReason(done) }
-    const text = frame({ ...base, choices: [last], ...noUsage, foretoken: reportOf(done) })
+    const closing = frame({ ...base, choices: [last], ...noUsage, foretoken: reportOf(done) })
+    const text = correct(index, done, answer) + closing
     if (++complete < choices) return text
     return text + (withUsage ? frame({ ...base, choices: [], usage: usage(finished, choices) }) : '') + end
   }
@@ -90,15 +100,15 @@ function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['fram
       return frame({ ...base, choices: [], ...noUsage, foretoken: { progress } })
     }
     const role = answers[index] ? '' : chunk(index, { role: 'assistant', content: '', refusal: null })
-    const answer = (answers[index] ??= { visible: new VisibleTokens(reading), parts: partsOf(reading) })
-    const { visible, parts } = answer
-    const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
-    const deltas = news.flatMap((part) => deltaOf(part, parts.calls))
+    const answer = (answers[index] ??= new ReadAnswer(reading))
+    const { parts: news, tokens } = answer.push(event)
+    // What a client was shown can't be called back: the correction comes whole, at the end.
+    if (answer.correction) return event.type === 'done' ? finish(index, event.done, answer) : ''
+    const deltas = news.flatMap((part) => deltaOf(part, answer.parts.calls))
     if (deltas.length === 0 && body.logprobs && tokens.length > 0) deltas.push({ content: '' })
     // The log-probabilities of a token come with the first part that shows it.
     const text = role + deltas.map((delta, at) => chunk(index, delta, at === 0 ? scored(tokens) : {})).join('')
-    return event.type === 'done' ? text + finish(index, event.done, parts) : text
+    return event.type === 'done' ? text + finish(index, event.done, answer) : text
   }
 }
 

@@ -9,10 +9,10 @@ import { inTurns } from '../json.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
-import { collect, finishReason } from './collect.ts'
+import { collect, finishReason, ReadAnswer, type Reading } from './collect.ts'
 import { optionsOf } from './options.ts'
 import { endsTurn, scoredText } from './tokens.ts'
-import { type VisibleToken, VisibleTokens } from './visible.ts'
+import type { VisibleToken } from './visible.ts'
 
 type Prompt = string | readonly number[]
 
@@ -34,7 +34,7 @@ export const completions: Endpoint<typeof completionRequest> = {
       ...optionsOf(body, engine, config, body.max_tokens ?? 16),
       ...(body.logprobs && { topLogprobs: body.logprobs }),
     }
-    const isEnd = endsTurn(engine, options)
+    const reading = { engine, isEnd: endsTurn(engine, options), corrects: options.verify }
     const raw = {
       raw: true,
       ...(typeof body.parse_special === 'boolean' && { parseSpecial: body.parse_special }),
@@ -50,7 +50,7 @@ export const completions: Endpoint<typeof completionRequest> = {
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const answers = await collect(events, { engine, isEnd })
+        const answers = await collect(events, reading)
         const list: object[] = []
         for (const [index, { done, tokens }] of answers.entries()) {
           const scores = scored ? await inTurns(tokens, ({ token }) => scoresOf(engine, token)) : null
@@ -66,7 +66,7 @@ export const completions: Endpoint<typeof completionRequest> = {
           ),
         }
       },
-      frame: framesOf(body, head, { answers: prompts.length * choices, echo, scored, engine, isEnd }),
+      frame: framesOf(body, head, { answers: prompts.length * choices, echo, scored, reading }),
       failed: (error) => frame(error.body),
     }
   },
@@ -78,25 +78,33 @@ interface StreamParts {
   /** Returns the prompt that comes before an answer; '' if it is not echoed. */
   echo(index: number): string
   readonly scored: boolean
-  readonly engine: TextService
-  isEnd(id: number): boolean
+  readonly reading: Reading
 }
 
 /** Returns what writes the chunks of a stream: a function that is called with each event. */
 function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Plan['frame'] {
-  const { echo, scored, engine, isEnd } = parts
+  const { echo, scored, reading } = parts
+  const { engine } = reading
   const usage = body.stream_options?.include_usage ?? false
   const noUsage = usage ? { usage: null } : {}
-  const answers: VisibleTokens[] = []
+  const answers: ReadAnswer[] = []
   const dones: DoneEvent[] = []
   let complete = 0
   const chunk = (index: number, text: string, more: object = {}, report: object = {}) => {
     const choice = { index, text, logprobs: null, finish_reason: null, ...more }
     return frame({ ...head, choices: [choice], ...noUsage, ...report })
   }
-  const finish = (index: number, done: DoneEvent) => {
+  const correct = (index: number, done: DoneEvent, answer: ReadAnswer) => {
+    const corrected = answer.corrected(done)
+    if (!corrected) return ''
+    const scores = answer.tokens.map(({ token }) => scoresOf(engine, token))
+    const logprobs = scored && { logprobs: logprobsOf(scores, answer.tokens) }
+    return frame({ ...head, choices: [], ...noUsage, foretoken: { correction: { index, ...corrected, ...logprobs } } })
+  }
+  const finish = (index: number, done: DoneEvent, answer: ReadAnswer) => {
     dones[index] = done
-    const text = chunk(index, '', { finish_reason: finishReason(done) }, { foretoken: reportOf(done) })
+    const closing = chunk(index, '', { finish_reason: finishReason(done) }, { foretoken: reportOf(done) })
+    const text = correct(index, done, answer) + closing
     if (++complete < parts.answers) return text
     return text + (usage ? frame({ ...head, choices: [], usage: usageOf(dones, body.n ?? 1) }) : '') + last
   }
@@ -107,9 +115,11 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
       return frame({ ...head, choices: [], ...noUsage, foretoken: { progress } })
     }
     let text = !answers[index] && body.echo ? chunk(index, echo(index)) : ''
-    const visible = (answers[index] ??= new VisibleTokens({ engine, isEnd }))
+    const answer = (answers[index] ??= new ReadAnswer(reading))
+    const { tokens } = answer.push(event)
+    // What a client was shown can't be called back: the correction comes whole, at the end.
+    if (answer.correction) return event.type === 'done' ? finish(index, event.done, answer) : ''
     const shown = event.type === 'token' ? event.token.text : ''
-    const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
     const logprobs =
       scored && tokens.length > 0
         ? {
@@ -120,7 +130,7 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
           }
         : undefined
     if (shown !== '' || logprobs) text += chunk(index, shown, logprobs)
-    return event.type === 'done' ? text + finish(index, event.done) : text
+    return event.type === 'done' ? text + finish(index, event.done, answer) : text
   }
 }
 

@@ -10,6 +10,7 @@ type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z
 type Sampling = Fields<typeof sampling> & {
   readonly response_format?: unknown
   readonly text?: { readonly format?: unknown } | null | undefined
+  readonly stream?: boolean | null | undefined
 }
 /** The fields that a chat template reads. */
 type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined } & {
@@ -31,6 +32,7 @@ export function optionsOf(
 ): Options {
   const { foretoken: more } = body
   const topK = body.top_k ?? more?.top_k ?? undefined
+  const prefill = prefillOf(more?.prefill ?? undefined, engine, config)
   const options = {
     maxTokens: limitOf(maxTokens) ?? config.limits.outputTokens,
     minTokens: body.min_tokens ?? undefined,
@@ -49,8 +51,10 @@ export function optionsOf(
     stopTokenIds: body.stop_token_ids ? knownIds(body.stop_token_ids, engine) : undefined,
     ignoreEos: ignoresEnds(body),
     guide: guideOf({ ...body, text_format: body.text?.format }),
+    prefill,
+    // A whole answer has not been shown to anyone before it is corrected.
+    verify: more?.verify ?? (refines(prefill) ? !body.stream : undefined),
     rawLogprobs: more?.raw_logprobs ?? undefined,
-    prefill: prefillOf(more?.prefill ?? undefined, engine, config),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
 }
@@ -89,6 +93,10 @@ function prefillOf(wanted: Options['prefill'], engine: TextService, config: Conf
     code: 'unsupported_value',
     param: 'foretoken.prefill',
   })
+}
+
+function refines(prefill: Options['prefill']): boolean {
+  return prefill === 'refined' || prefill === 'auto'
 }
 
 function knownIds(ids: readonly number[], engine: TextService): readonly number[] {

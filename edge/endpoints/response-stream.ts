@@ -6,8 +6,8 @@ import type { DoneEvent, TokenEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'
 import { frame } from '../sse.ts'
+import type { Answered, News, ReadAnswer } from './collect.ts'
 import { MessageTokens } from './message-tokens.ts'
-import type { AnswerParts } from './parts.ts'
 import {
   type ItemChange,
   type ItemStatus,
@@ -20,18 +20,17 @@ import {
 } from './response-items.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
-import type { VisibleToken, VisibleTokens } from './visible.ts'
+import type { VisibleToken } from './visible.ts'
 
 interface Parts {
   readonly shape: ResponseShape
-  readonly parts: AnswerParts
-  readonly visible: VisibleTokens
+  readonly answer: ReadAnswer
   /** Undefined if log-probabilities were not requested. */
   readonly logprob: ((token: TokenEvent) => TokenLogprob) | undefined
 }
 
 /** Returns what writes the events of a stream: a function for each event, and one for a failure. */
-export function responseFrames({ shape, parts, visible, logprob }: Parts) {
+export function responseFrames({ shape, answer, logprob }: Parts) {
   const items = new ResponseItems()
   let number = 0
   let created = false
@@ -45,7 +44,7 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
       event('response.in_progress', { response: shape.begun() })
     )
   }
-  const tokens = new MessageTokens(parts)
+  const tokens = new MessageTokens(answer.parts)
   /** Adds scores to a message, and returns them. */
   const scoresOf = (item: ResponseItem | undefined, shown: readonly VisibleToken[]) => {
     if (!logprob || item?.type !== 'message') return []
@@ -56,12 +55,11 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
   const changed = (changes: readonly ItemChange[], status: ItemStatus, scores: readonly TokenLogprob[] = []) =>
     changes.map((change) => changeEvents(event, change, status, change.type === 'delta' ? scores : [])).join('')
   /** Writes the news of one event of the answer. */
-  const write = (one: ChoiceEvent & { type: 'token' | 'done' }, shown: readonly VisibleToken[]) => {
+  const write = ({ parts: news, tokens: shown }: News) => {
     tokens.add(shown)
-    const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
     return news
       .map((part) => {
-        const changes = items.add(part, parts.calls)
+        const changes = items.add(part, answer.parts.calls)
         return changed(changes, 'completed', scoresOf(items.all.at(-1), tokens.take(part)))
       })
       .join('')
@@ -78,18 +76,24 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
     return changed(opened, 'completed') + changed([delta], 'completed', scores)
   }
   const close = (done: DoneEvent) => {
-    const rest = writeRest()
-    const status = shape.statusOf(done, items.all)
+    const corrected = answer.corrected(done)
+    const rest = corrected ? '' : writeRest()
+    const whole = corrected ? itemsOf(answer, logprob) : items.all
+    const status = shape.statusOf(done, whole)
     const opened = items.all.length === 0 ? changed(items.openMessage(), status) : ''
     const closed = changed(items.close(), status)
-    return rest + opened + closed + event(`response.${status}`, { response: shape.finished(done, items.all, parts) })
+    const correction = corrected ? event('foretoken.correction', corrected) : ''
+    const response = shape.finished(done, corrected ? whole : items.all, answer.parts)
+    return rest + opened + closed + correction + event(`response.${status}`, { response })
   }
 
   return {
     frame(one: ChoiceEvent): string {
       if (one.type === 'progress') return create() + event('foretoken.progress', { done: one.done, total: one.total })
-      const shown = one.type === 'token' ? visible.push(one.token) : visible.finish()
-      return create() + write(one, shown) + (one.type === 'done' ? close(one.done) : '')
+      const news = answer.push(one)
+      // What a client was shown can't be called back: the correction comes whole, at the end.
+      const written = answer.correction ? '' : write(news)
+      return create() + written + (one.type === 'done' ? close(one.done) : '')
     },
     failed(error: ApiError): string {
       return (
@@ -99,6 +103,26 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
       )
     },
   }
+}
+
+/** Returns the items of a whole answer. */
+function itemsOf({ parts, tokens }: Pick<Answered, 'parts' | 'tokens'>, logprob: Parts['logprob']) {
+  const items = new ResponseItems()
+  const shown = new MessageTokens(parts)
+  shown.add(tokens)
+  const score = (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
+    if (logprob && item?.type === 'message') for (const { token } of scores) item.logprobs.push(logprob(token))
+  }
+  for (const part of parts.all) {
+    items.add(part, parts.calls)
+    score(items.all.at(-1), shown.take(part))
+  }
+  if (items.all.length === 0) items.openMessage()
+  score(
+    items.all.findLast(({ type }) => type === 'message'),
+    shown.rest(),
+  )
+  return items.all
 }
 
 type Write = (type: string, data: object) => string

@@ -2,13 +2,13 @@
  * Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named
  * and numbered events.
  */
-import { ForetokenError } from '../../src/index.ts'
+import { ForetokenError, type TokenEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { inTurns } from '../json.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
-import { collect, partsOf } from './collect.ts'
+import { collect, ReadAnswer } from './collect.ts'
 import { MessageTokens } from './message-tokens.ts'
 import { type BodyCall, type BodyMessage, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
@@ -17,7 +17,7 @@ import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { planOf } from './tools.ts'
-import { type VisibleToken, VisibleTokens } from './visible.ts'
+import type { VisibleToken } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
   form: 'response',
@@ -40,12 +40,13 @@ export const responses: Endpoint<typeof responsesRequest> = {
     }
     const shape = new ResponseShape(body, { model, created, temperature: options.temperature ?? config.temperature })
     const { reader, format } = plan
-    const reading = { engine, isEnd: endsTurn(engine, options), shown: plan.options.showSpecial, reader, format }
+    const shown = plan.options.showSpecial
+    const reading = { engine, isEnd: endsTurn(engine, options), shown, reader, format, corrects: options.verify }
+    const logprob = scored ? (token: TokenEvent) => tokenLogprob(engine, token) : undefined
     const stream = responseFrames({
       shape,
-      parts: partsOf(reading),
-      visible: new VisibleTokens(reading),
-      logprob: scored ? (token) => tokenLogprob(engine, token) : undefined,
+      answer: new ReadAnswer(reading),
+      logprob,
     })
     return {
       requests: [{ ...options, prompt }],

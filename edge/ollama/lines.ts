@@ -1,10 +1,10 @@
 /** Writes an answer as Ollama does: one object, or a line of JSON for each token. */
 import { type AnswerPlan, type DoneEvent, ForetokenError } from '../../src/index.ts'
-import { collect, partsOf } from '../endpoints/collect.ts'
+import { collect, ReadAnswer } from '../endpoints/collect.ts'
 import type { Options } from '../endpoints/options.ts'
-import { type AnsweredCall, objectOf } from '../endpoints/parts.ts'
+import { type AnsweredCall, type AnswerParts, objectOf } from '../endpoints/parts.ts'
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
-import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
+import type { VisibleToken } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
 import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
@@ -35,9 +35,8 @@ export function answerLines(
   { engine, loadMs }: PlanContext,
 ): Pick<Plan, 'format' | 'body' | 'frame' | 'failed'> {
   const isEnd = endsTurn(engine, options)
-  const reading = { engine, isEnd, shown: options.showSpecial, ...plan }
-  const visible = new VisibleTokens(reading)
-  const parts = partsOf(reading)
+  const reading = { engine, isEnd, shown: options.showSpecial, corrects: options.verify, ...plan }
+  const read = new ReadAnswer(reading)
   const scored = (tokens: readonly VisibleToken[]) =>
     logprobs && tokens.length > 0 ? { logprobs: tokens.map(({ token }) => tokenLogprob(engine, token)) } : {}
   const line = (said: Said, more: object = {}) =>
@@ -48,45 +47,52 @@ export function answerLines(
     async body(events) {
       const [answer] = await collect(events, reading)
       if (!answer) throw new ForetokenError('internal', 'there is no answer')
-      const { done, tokens } = answer
-      const { content, reasoning, calls } = answer.parts
-      const whole = calls.flatMap(toolCallsOf)
-      const said = {
-        content,
-        ...(reasoning !== '' && { thinking: reasoning }),
-        ...(whole.length > 0 && { tool_calls: whole }),
-      }
+      const { done, tokens, parts } = answer
       const scores = logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
       return {
         ...summaryOf(model, done, loadMs),
-        ...field(said),
+        ...field(saidBy(parts)),
         ...(scores && scores.length > 0 && { logprobs: scores }),
       }
     },
     frame(event) {
       if (event.type === 'progress')
         return line(silence, { foretoken: { progress: { done: event.done, total: event.total } } })
-      const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-      const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
+      const { parts: news, tokens } = read.push(event)
       const lines: Said[] = []
-      for (const part of news)
+      // What a client was shown can't be called back: the correction comes whole, at the end.
+      for (const part of read.correction ? [] : news)
         if (part.type === 'content') lines.push({ content: part.text })
         else if (part.type === 'reasoning') lines.push({ content: '', thinking: part.text })
         else if (part.type === 'end') {
-          const call = parts.calls[part.index]
+          const call = read.parts.calls[part.index]
           const tool_calls = call ? toolCallsOf(call, part.index) : []
           if (tool_calls.length > 0) lines.push({ content: '', tool_calls })
         }
-      if (lines.length === 0 && logprobs && tokens.length > 0) lines.push(silence)
+      if (lines.length === 0 && logprobs && tokens.length > 0 && !read.correction) lines.push(silence)
       const text = lines.map((said, at) => line(said, at === 0 ? scored(tokens) : {})).join('')
-      if (event.type === 'token') return text
-      return `${text}${JSON.stringify({ ...summaryOf(model, event.done, loadMs), ...field(silence) })}\n`
+      if (event.type !== 'done') return text
+      const corrected = read.corrected(event.done)
+      const correction = corrected
+        ? line(silence, { foretoken: { correction: { ...corrected, ...field(saidBy(read.parts)) } } })
+        : ''
+      return `${text}${correction}${JSON.stringify({ ...summaryOf(model, event.done, loadMs), ...field(silence) })}\n`
     },
     failed: ({ message }) => `${JSON.stringify({ error: message })}\n`,
   }
 }
 
 const silence: Said = { content: '' }
+
+/** Returns what a whole answer says. */
+function saidBy({ content, reasoning, calls }: AnswerParts): Said {
+  const whole = calls.flatMap(toolCallsOf)
+  return {
+    content,
+    ...(reasoning !== '' && { thinking: reasoning }),
+    ...(whole.length > 0 && { tool_calls: whole }),
+  }
+}
 
 /** Returns a call as Ollama has it; none if its arguments are not whole, since it must not be run. */
 function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number): AnsweredToolCall[] {

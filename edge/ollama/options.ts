@@ -5,7 +5,7 @@ import { type Options, optionsOf } from '../endpoints/options.ts'
 import { ApiError } from '../errors.ts'
 import type { ChatRequest } from './schemas.ts'
 
-type Shared = Pick<ChatRequest, 'options' | 'logprobs' | 'top_logprobs' | 'foretoken' | 'think' | 'format'>
+type Shared = Pick<ChatRequest, 'stream' | 'options' | 'logprobs' | 'top_logprobs' | 'foretoken' | 'think' | 'format'>
 
 /** Returns the options of a request. Throws an ApiError of 400. */
 export function engineOptions(body: Shared, engine: TextService, config: Config): Options {
@@ -17,6 +17,7 @@ export function engineOptions(body: Shared, engine: TextService, config: Config)
     ...rest,
     foretoken,
     format,
+    stream: body.stream ?? true,
     repetition_penalty: repeat_penalty,
     // -1 is any seed.
     seed: seed === -1 ? undefined : seed,

@@ -138,7 +138,7 @@ export const embedOneRequest = z
     model: sampling.model,
     prompt: z.string().min(1),
     options: options.nullish(),
-    keep_alive: harmless('the model stays in memory'),
+    keep_alive: keepAlive,
   })
   .openapi('OllamaEmbeddingsRequest')
 

@@ -88,6 +88,10 @@ export const extension = z
       description:
         'How the prompt is read: exact; predicted (early first token); refined (early first token, exact soon after); auto (refined where the predictor is confident).',
     }),
+    verify: z.boolean().nullish().openapi({
+      description:
+        'Corrects an answer of refined or auto prefill some of whose tokens exact prefill would not have given. A stream reports the correction before its usage: in `foretoken.correction`, or as the event foretoken.correction. Default: true without a stream, false in one; `usage.foretoken.verified` tells in either case.',
+    }),
     progress: z
       .boolean()
       .nullish()
@@ -264,6 +268,13 @@ export const report = z
     prefill: z.enum(['exact', 'predicted', 'refined']),
     prefill_share: z.number(),
     exact_from: z.number().int().optional(),
+    verified: z
+      .union([z.literal(true), z.number().int().min(0)])
+      .optional()
+      .openapi({
+        description:
+          'Of refined and auto prefill: true if every token is one that exact prefill gives, else the index of the first that was not; from there on the answer was corrected if `verify` was on.',
+      }),
     timings: z.object({
       template_ms: milliseconds,
       tokenize_ms: milliseconds,

@@ -7,35 +7,33 @@ import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
-import type { Sequence } from '../kv/sequence.ts'
-import { type Chunk, type ChunkRows, countOf, layOut, takePages } from '../pack/pack.ts'
+import { type Chunk, countOf, layOut, takePages } from '../pack/pack.ts'
+import { checkableCount, checkedRowsOf, chunksOf, type Planning, type ShareKind } from './chunks.ts'
 import type { PassCost } from './pass-cost.ts'
-import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
+import {
+  type Policy,
+  promptShares,
+  refinedBeside,
+  refineShares,
+  reservedRows,
+  type Share,
+  streamsInOrder,
+} from './policy.ts'
 import { Room } from './room.ts'
-import type { Job, StatesReader, Task } from './task.ts'
+import type { Job, Task } from './task.ts'
 import { TenantAccounts } from './tenant-accounts.ts'
-
-/** Chooses which tokens of prompts are predicted; `predict/choice.ts` implements it. */
-export interface Planning {
-  begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
-  /** Cost of a predicted or refined row divided by the cost of an exact one. */
-  readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
-  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[]
-}
 
 /** What a pass computes for one request. */
 export interface PlannedShare {
   readonly task: Task
-  /**
-   * `step`: one decode step; `prompt`: the next tokens of a prompt, or of an answer that is
-   * recomputed; `refine`: recomputes the first inexact tokens.
-   */
-  readonly kind: 'step' | 'prompt' | 'refine'
+  readonly kind: ShareKind
   readonly count: number
   /** Position of its first token. */
   readonly from: number
-  /** Index of its row among the outputs of the pass; undefined if it has none. */
-  readonly row: number | undefined
+  /** Index of its first row among the outputs of the pass. */
+  readonly row: number
+  /** Number of its rows among the outputs of the pass: the last of its rows. */
+  readonly rows: number
   /** Number of its rows among the states of the pass, which are in the order of the shares. */
   readonly states: number
 }
@@ -71,7 +69,7 @@ interface Failure {
 
 /** A share whose pages have not been allocated yet. */
 interface Wanted extends Share<Task> {
-  readonly kind: PlannedShare['kind']
+  readonly kind: ShareKind
 }
 
 /**
@@ -89,6 +87,8 @@ export class Planner {
   readonly #cost: PassCost
   readonly #planning: Planning | undefined
   readonly #room: Room
+  /** Maximum number of a request's rows in a pass whose whole scores are checked. */
+  readonly #checkedRows: number
   readonly #accounts: TenantAccounts
   /** State of the plan in progress. */
   #news: News[] = []
@@ -113,7 +113,7 @@ export class Planner {
   constructor(
     tasks: ReadonlySet<Task>,
     { cache, prefixes }: { readonly cache: PagedCache; readonly prefixes: PrefixIndex },
-    { policy, places }: { readonly policy: Policy; readonly places: number },
+    { policy, places, vocab }: { readonly policy: Policy; readonly places: number; readonly vocab: number },
     cost: PassCost,
     planning: Planning | undefined,
   ) {
@@ -123,6 +123,7 @@ export class Planner {
     this.#policy = policy
     this.#cost = cost
     this.#planning = planning
+    this.#checkedRows = checkedRowsOf(vocab)
     this.#accounts = new TenantAccounts(debtPasses * policy.budget)
     this.#room = new Room(tasks, cache, places, (task) => this.#preempt(task))
   }
@@ -164,16 +165,18 @@ export class Planner {
     const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
     const growing = new Set(steps.map(({ candidate }) => candidate))
     const admit = (task: Task, limit: number) => this.#admit(task, limit, growing)
-    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, admit, this.#accounts)
+    const refining = tasks.filter((task) => task.running)
+    const kept = Math.min(budget - steps.length, refinedBeside(refining, this.#policy))
+    const prompts = promptShares(tasks, steps.length + kept, this.#policy, this.#cost, admit, this.#accounts)
     if (prompts.length > 0) {
       // Admitting a prompt may have preempted requests that got their share earlier in this plan.
       const shares = [...steps, ...prompts.map((share) => ({ ...share, kind: 'prompt' as const }))]
       const staying = shares.filter(({ candidate }) => this.#room.promised(candidate))
       const rows = staying.reduce((sum, { count }) => sum + count, 0)
-      return [...this.#refined(rows, (task) => task.doubted), ...staying]
+      return [...this.#refined(rows, true), ...staying]
     }
     const all = this.#steps(streams.slice(0, budget))
-    return [...this.#refined(all.length, () => true), ...all]
+    return [...this.#refined(all.length, false), ...all]
   }
 
   /** Returns the tenants that could use more rows than they get in this pass. */
@@ -182,20 +185,18 @@ export class Planner {
     for (const { candidate, kind, count } of wanted) if (kind !== 'refine') counts.set(candidate, count)
     const waiting = new Set<string>()
     for (const task of this.#tasks) {
-      const { tenant, doubted, streaming, pending } = task
-      const wants = doubted && !streaming ? 0 : pending - (counts.get(task) ?? 0)
+      const { tenant, pending } = task
+      const wants = pending - (counts.get(task) ?? 0)
       if (wants > 0 && !this.#held.has(task)) waiting.add(tenant)
     }
     return waiting
   }
 
-  #refined(taken: number, which: (task: Task) => boolean): Wanted[] {
-    const tasks = [...this.#tasks].filter((task) => task.running && which(task))
-    const rowCost = this.#planning?.rowCost.refined
-    return refineShares(tasks, taken, this.#policy, this.#cost, rowCost, this.#accounts.standingOf).map((share) => ({
-      ...share,
-      kind: 'refine',
-    }))
+  /** Returns the rows that are made exact beside `taken` others, some of them `prompts` or none. */
+  #refined(taken: number, prompts: boolean): Wanted[] {
+    const tasks = [...this.#tasks].filter((task) => task.running)
+    const refining = { rowCost: this.#planning?.rowCost.refined, standings: this.#accounts.standingOf, prompts }
+    return refineShares(tasks, taken, this.#policy, this.#cost, refining).map((share) => ({ ...share, kind: 'refine' }))
   }
 
   /** Returns a decode step for each stream that gets its page. */
@@ -239,8 +240,9 @@ export class Planner {
   #begin(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     const { sequence, tokens, job, tenant } = task
     const asked = performance.now()
-    // The states of cached tokens could not be read.
-    if (!job.states) sequence.adopt(this.#prefixes.match(tenant, tokens))
+    // The states of cached tokens could not be read, nor the scores that are to be checked.
+    const unread = task.checks(0, tokens.length) > 0 ? tokens.slice(0, task.unchecked.from + 1) : tokens
+    if (!job.states) sequence.adopt(this.#prefixes.match(tenant, unread))
     const cached = sequence.length
     const known = performance.now()
     let streams = 0
@@ -339,12 +341,13 @@ export class Planner {
   #allocate(wanted: readonly Wanted[]): { shares: PlannedShare[]; pass: Pass | undefined } {
     const failed = new Set(this.#failures.map(({ task }) => task))
     const allocated: { share: Wanted; from: number; chunks: Chunk[]; segments: Segment[] }[] = []
-    for (const share of wanted) {
-      const { candidate: task, kind } = share
+    for (const whole of wanted) {
+      const { candidate: task, kind } = whole
       if (failed.has(task)) continue
       try {
         const from = kind === 'refine' ? task.sequence.exact : task.sequence.length
-        const chunks = this.#chunksOf(share, from)
+        const share = { ...whole, count: checkableCount(whole, from, this.#checkedRows) }
+        const chunks = chunksOf(share, from, this.#planning)
         allocated.push({ share, from, chunks, segments: takePages(chunks) })
       } catch (error) {
         failed.add(task)
@@ -356,9 +359,10 @@ export class Planner {
     let rows = 0
     const shares = planned.map(({ share: { candidate, kind, count }, from, chunks }): PlannedShare => {
       this.#accounts.charge(candidate.tenant, this.#workOf(chunks))
-      const row = chunks.some(({ outputs }) => outputs !== 'none') ? rows++ : undefined
+      const row = rows
+      rows = chunks.reduce((sum, { outputs, ids }) => sum + countOf(outputs, ids.length), rows)
       const states = chunks.reduce((sum, { states = 'none', ids }) => sum + countOf(states, ids.length), 0)
-      return { task: candidate, kind, count, from, row, states }
+      return { task: candidate, kind, count, from, row, rows: rows - row, states }
     })
     const pass = layOut(
       planned.flatMap(({ chunks }) => chunks),
@@ -373,23 +377,4 @@ export class Planner {
     const costs = { predicted, refined, exact: 1 }
     return chunks.reduce((sum, { ids, kind = 'exact' }) => sum + ids.length * costs[kind], 0)
   }
-
-  #chunksOf({ candidate: task, count, kind }: Wanted, from: number): Chunk[] {
-    const { sequence, tokens, job } = task
-    const to = from + count
-    const ids = tokens.slice(from, to)
-    if (kind === 'refine') {
-      const outputs = task.doubted && to === sequence.length ? 'last' : 'none'
-      return [{ sequence, ids, outputs, kind: 'refined', from }]
-    }
-    const last = to === tokens.length
-    if (job.states) return [{ sequence, ids, outputs: 'none', states: statesOf(job.states, from === 0, last) }]
-    const outputs = last ? 'last' : 'none'
-    return this.#planning?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
-  }
-}
-
-/** Returns which states of a chunk are read, which may be the first or the last of its prompt. */
-function statesOf({ rows }: StatesReader, first: boolean, last: boolean): ChunkRows {
-  return rows === 'all' || (rows === 'first' ? first : last) ? rows : 'none'
 }

@@ -47,8 +47,9 @@ export interface Policy {
    */
   readonly stallMs: number
   /**
-   * Maximum delay of a running stream's next token by making predicted K and V exact, in
-   * milliseconds.
+   * Maximum delay of a running stream's next token by making predicted K and V exact sooner than
+   * their prompts ask for (`lagOf`), in milliseconds. 0 makes the number of these rows independent
+   * of the clock.
    */
   readonly refineMs: number
   /** Milliseconds of prefill that one millisecond of waiting is worth. */
@@ -75,6 +76,11 @@ export interface Candidate {
   readonly inexact: number
   /** Whether it shows nothing until its cache is exact. */
   readonly doubted: boolean
+  /**
+   * Number of passes in which its cache should become exact, this one included; 0 if it should be.
+   * Default: unlimited.
+   */
+  readonly lag?: number
   /** Whether nobody waits for its first token, as for an embedding. Default false. */
   readonly bulk?: boolean
 }
@@ -104,6 +110,14 @@ const bulkDelayMs = 1000
 const blindRefined = 16
 
 /**
+ * Returns the number of answer tokens within which the cache of a prompt of `length` tokens should
+ * be exact: 48 for 512, 96 for 1,024.
+ */
+export function lagOf(length: number): number {
+  return Math.max(1, Math.floor((48 / 512) * length))
+}
+
+/**
  * Returns the streams in the order in which they get their steps: tenants take turns, and within a
  * tenant the stream that has waited longest goes first.
  */
@@ -117,7 +131,7 @@ export function streamsInOrder<C extends Candidate>(candidates: readonly C[], st
  * streams and prompts alternate.
  */
 export function reservedRows(candidates: readonly Candidate[], { budget }: Policy): number {
-  const prompts = candidates.filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
+  const prompts = candidates.filter(isPrompt)
   if (prompts.length === 0) return 0
   if (budget > 1) return Math.min(leastPrefill, Math.ceil(budget / 4))
   const served = (requests: readonly Candidate[]) =>
@@ -196,30 +210,47 @@ function bulkRows(taken: number, { stallMs, fullRows, budget }: Policy, cost: Pa
   return Math.max(leastPrefill, cost.rowsWithin(Math.min(stallMs, 2 * alone), budget) - taken)
 }
 
+/** How `refineShares` fills a pass. */
+export interface Refining {
+  /** Cost of a refined row divided by the cost of an exact one. Default 1. */
+  readonly rowCost?: number | undefined
+  readonly standings?: Standings | undefined
+  /** Whether prompts are in the pass. They wait for their first tokens, so streams get few rows. */
+  readonly prompts?: boolean
+}
+
 /**
- * Chooses which tokens of predicted caches are made exact beside `taken` decode steps: first those
- * of requests whose first token waits for it, then by arrival. No token is delayed by more than
- * `refineMs`, and streams keep about half of their pace or more; for the latter the nearest whole
- * tile counts, since a part of a tile costs as much. A row costs `rowCost` exact rows.
+ * Chooses which tokens of predicted caches are made exact beside `taken` rows: first those of
+ * requests whose first token waits for it, then by arrival.
+ *
+ * Streams get the rows that their prompts ask for, so that each is exact within `lagOf` tokens of
+ * its answer, in whole tiles, since a part of a tile costs as much. All of them together get no
+ * more than fill the core, beyond which they would only delay each other. They get more where that
+ * is cheap: where a token is delayed by no more than `refineMs`, and streams keep about half of
+ * their pace.
  */
 export function refineShares<C extends Candidate>(
   candidates: readonly C[],
   taken: number,
-  { budget, refineMs }: Policy,
+  { budget, refineMs, fullRows }: Policy,
   cost: PassCost,
-  rowCost = 1,
-  standings?: Standings,
+  { rowCost = 1, standings, prompts = false }: Refining = {},
 ): (Share<C> & { readonly refine: true })[] {
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
-  // Before the first pass costs are unknown, so as little as possible is refined.
+  // Before the first pass costs are unknown, so no more is refined than what is asked for.
   const alone = cost.estimate(taken)
   const unknown = cost.blind ? tiled(taken + blindRefined) : 0
   const within = (ms: number) => taken + Math.floor((cost.rowsWithin(ms, budget) - taken) / rowCost)
-  const most =
+  const measured =
     alone === undefined ? unknown : Math.min(tiled(within(alone + refineMs)), nearestTile(within(alone + alone)))
-  // Even if passes are slow, refine twice as fast as streams extend their caches.
-  const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
-  let left = taken === 0 ? budget : Math.min(budget, Math.max(least, most)) - taken
+  const cheap = refineMs === 0 ? 0 : measured
+  // Whatever passes cost, refine twice as fast as streams extend their caches.
+  const least = taken + 2 * waiting.length
+  const asked = Math.min(fullRows, taken + waiting.reduce((sum, candidate) => sum + paceOf(candidate), 0))
+  const most = prompts ? least : Math.max(least, asked)
+  let left = taken === 0 ? budget : Math.min(budget, Math.max(tiledUp(most), cheap)) - taken
+  // Streams beside prompts share what is left of the least.
+  let few = prompts ? tiledUp(least) - taken : left
   const shares: (Share<C> & { readonly refine: true })[] = []
   waiting.sort((a, b) => a.number - b.number)
   for (const doubted of [true, false]) {
@@ -228,13 +259,30 @@ export function refineShares<C extends Candidate>(
       standings,
     )
     for (let candidate = queue.next(); candidate && left > 0; candidate = queue.next()) {
-      const count = Math.min(left, candidate.inexact)
+      const count = Math.min(doubted ? left : Math.min(left, few), candidate.inexact)
+      if (count <= 0) break
       shares.push({ candidate, count, refine: true })
       queue.charge(count)
       left -= count
+      if (!doubted) few -= count
     }
   }
   return shares
+}
+
+/** Returns the number of rows that make a cache exact in time, while a stream extends it. */
+function paceOf({ inexact, lag = Number.POSITIVE_INFINITY }: Candidate): number {
+  return Math.ceil(inexact / Math.max(1, lag)) + 1
+}
+
+/** Returns how many rows of a pass with prompts are kept for making caches exact. */
+export function refinedBeside(candidates: readonly Candidate[], { budget }: Policy): number {
+  const waiting = candidates.filter(({ inexact, doubted }) => inexact > 0 && !doubted).length
+  return waiting === 0 ? 0 : Math.min(tiledUp(2 * waiting), Math.floor(budget / 4))
+}
+
+function tiledUp(rows: number): number {
+  return tileRows * Math.ceil(rows / tileRows)
 }
 
 function tiled(rows: number): number {
@@ -250,7 +298,7 @@ function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, 
   const key = ({ expected, arrived, bulk }: C) =>
     (bulk ? bulkDelayMs : 0) + (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
   return candidates
-    .filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
+    .filter(isPrompt)
     .map((candidate) => ({ candidate, key: key(candidate) }))
     .sort((a, b) => a.key - b.key || a.candidate.number - b.candidate.number)
     .map(({ candidate }) => candidate)
@@ -260,7 +308,7 @@ function isStep({ streaming, pending }: Candidate): boolean {
   return streaming && pending === 1
 }
 
-/** Returns true if its prompt has been read and it has not shown a token yet. */
-function isDoubted({ doubted, streaming }: Candidate): boolean {
-  return doubted && !streaming
+/** Returns true if it has tokens to read, and not only to make exact. */
+function isPrompt(candidate: Candidate): boolean {
+  return candidate.pending > 0 && !isStep(candidate)
 }

@@ -8,14 +8,16 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { drawToken } from './draw.ts'
+import { type Draft, draftOf, drawInstead, accepted as isAccepted } from './acceptance.ts'
+import { draw, drawToken } from './draw.ts'
+import { filterTokens } from './filters.ts'
 import { type GuideMatcher, Mask } from './guide.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
 import { createPenalties } from './penalties.ts'
 import { createRandom } from './random.ts'
 import { filtersOf, penaltiesOf, type SamplingOptions, topLogprobsOf } from './sampling-options.ts'
-import { checkedSeed } from './seed.ts'
+import { apartFrom, checkedSeed } from './seed.ts'
 
 /** A chosen token with its natural log-probability. */
 export interface SampledToken {
@@ -54,6 +56,18 @@ export interface Sampler {
    * are NaN.
    */
   sample(scores: Scores): SampledToken
+  /**
+   * Returns the next token for scores that are not exact, and what `check` needs to know of how it
+   * was drawn.
+   */
+  draft(scores: Scores): { readonly token: SampledToken; readonly draft: Draft | undefined }
+  /**
+   * Checks the next token, which `draft` returned for other scores, by the exact ones. Returns
+   * undefined if it stands, and otherwise the token that replaces it. A greedy token stands if it is
+   * the best; others do by the rule of speculative sampling, which leaves every token with its exact
+   * probability. Each call draws its own numbers, so a token is checked once.
+   */
+  check(scores: Scores, id: number, draft: Draft | undefined): SampledToken | undefined
   /** Adds a token to the answer. Throws `bad_argument` for one that the guide excludes. */
   accept(id: number): void
   /** Returns the tokens that the guide forces next; none where there is a choice. */
@@ -64,13 +78,28 @@ export interface Sampler {
   end(): void
 }
 
+/** Scores that tokens are drawn by. */
+interface Weighed {
+  readonly scores: Float32Array
+  /** The ids of the scores; undefined if scores are by id. */
+  readonly ids: Int32Array | undefined
+  /** Returns the place of the best score. */
+  best(): number
+  /** Makes a token of a place among the scores. */
+  token(place: number): SampledToken
+}
+
+/** The stream of random numbers that checks draw. */
+const judged = 0x63686b73
+
 /** Checks the options once and returns the sampler of one answer. Throws `bad_argument`. */
 export function createSampler(options: SamplingOptions = {}, answer: AnswerContext = {}): Sampler {
   const { prompt = [], ban = { ids: [], until: 0 }, guide } = answer
   const filters = filtersOf(options)
   const penalties = createPenalties(penaltiesOf(options), prompt)
   const topLogprobs = topLogprobsOf(options)
-  const random = createRandom(options.seed === undefined ? undefined : checkedSeed(options.seed))
+  const seed = options.seed === undefined ? undefined : checkedSeed(options.seed)
+  const random = createRandom(seed)
   const mask = guide && new Mask(guide.matcher, guide.vocab)
   const raw = options.rawLogprobs === true
   const bans = ban.ids.length > 0 && ban.until > 0
@@ -80,6 +109,8 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
   let scratch = new Float32Array(0)
   let accepted = 0
   let uniform: number | undefined
+  /** Draws for checks, apart from those for tokens. */
+  let judging: (() => number) | undefined
 
   const drawn = greedy ? 1 : filters.topK || Number.POSITIVE_INFINITY
   const best = neutral && !mask ? Math.max(drawn, topLogprobs) : Number.POSITIVE_INFINITY
@@ -90,15 +121,14 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
     return uniform
   }
 
-  /** Samples from a shortlist, where a position is a rank and not an id. */
-  function ofShortlist({ logits, ids, logSum }: Shortlist): SampledToken {
+  /** Reads a shortlist, where a position is a rank and not an id. */
+  function ofShortlist({ logits, ids, logSum }: Shortlist): Weighed {
     if (best > ids.length)
       throw new ForetokenError('internal', `a shortlist of ${ids.length} logits, where ${best} are read`)
-    const rank = greedy ? 0 : drawToken(logits, filters, chance())
     const scored = (rank: number) => ({ id: at(ids, rank), logprob: at(logits, rank) - logSum })
-    if (topLogprobs === 0) return scored(rank)
     const possible = logits.subarray(0, topLogprobs).filter((logit) => logit > Number.NEGATIVE_INFINITY).length
-    return { ...scored(rank), topLogprobs: Array.from({ length: possible }, (_, rank) => scored(rank)) }
+    const top = topLogprobs > 0 && { topLogprobs: Array.from({ length: possible }, (_, rank) => scored(rank)) }
+    return { scores: logits, ids, best: () => 0, token: (rank) => ({ ...scored(rank), ...top }) }
   }
 
   /** Copies logits into the working memory. */
@@ -112,6 +142,25 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
     if (!mask) return logits
     mask.apply(copied(logits))
     return scratch
+  }
+
+  /** Returns the scores that tokens are drawn by, and what makes a token of one of them. */
+  function weighed(logits: Scores): Weighed {
+    if ('ids' in logits) return ofShortlist(logits)
+    const fitting = masked(logits)
+    const shown = raw ? logits : fitting
+    const { id: first, logSum } = normalize(shown)
+    // A mask leaves the logits of the tokens that fit as they are.
+    const scored = (id: number) => ({ id, logprob: at(logits, id) - logSum })
+    const top = topLogprobs > 0 && { topLogprobs: Array.from(topIds(shown, topLogprobs), scored) }
+    let scores = fitting
+    if (!neutral) {
+      scores = mask ? fitting : copied(logits)
+      penalties.apply(scores)
+      if (bans && accepted < ban.until) forbid(ban.ids, scores)
+    }
+    const best = () => (scores === shown && neutral ? first : argmax(scores))
+    return { scores, ids: undefined, best, token: (id) => ({ ...scored(id), ...top }) }
   }
 
   return {
@@ -133,21 +182,29 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
       return mask.forced().map(listed)
     },
     sample(logits) {
-      if ('ids' in logits) return ofShortlist(logits)
-      const fitting = masked(logits)
-      const shown = raw ? logits : fitting
-      const { id: first, logSum } = normalize(shown)
-      // A mask leaves the logits of the tokens that fit as they are.
-      const scored = (id: number) => ({ id, logprob: at(logits, id) - logSum })
-      const top = topLogprobs > 0 && { topLogprobs: Array.from(topIds(shown, topLogprobs), scored) }
-      let scores = fitting
-      if (!neutral) {
-        scores = mask ? fitting : copied(logits)
-        penalties.apply(scores)
-        if (bans && accepted < ban.until) forbid(ban.ids, scores)
+      const { scores, best, token } = weighed(logits)
+      return token(greedy ? best() : drawToken(scores, filters, chance()))
+    },
+    draft(logits) {
+      const { scores, ids, best, token } = weighed(logits)
+      if (greedy) return { token: token(best()), draft: undefined }
+      const draft = draftOf(scores, filters)
+      const chosen = token(draw(draft, chance()))
+      return { token: chosen, draft: ids ? { ...draft, ids: draft.ids.map((rank) => at(ids, rank)) } : draft }
+    },
+    check(logits, id, draft) {
+      const { scores, ids, best, token } = weighed(logits)
+      if (greedy) {
+        const exact = token(best())
+        return exact.id === id ? undefined : exact
       }
-      const id = greedy ? (scores === shown && neutral ? first : argmax(scores)) : drawToken(scores, filters, chance())
-      return { ...scored(id), ...top }
+      if (!draft) throw new ForetokenError('internal', `token ${id} is checked, and how it was drawn is not known`)
+      judging ??= createRandom(seed === undefined ? undefined : apartFrom(seed, judged))
+      const exact = filterTokens(scores, filters)
+      const named = ids ? { ...exact, ids: exact.ids.map((rank) => at(ids, rank)) } : exact
+      const [keeping, replacing] = [judging(), judging()]
+      if (isAccepted(named, draft, id, keeping)) return undefined
+      return token(defined(exact.ids[drawInstead(named, draft, replacing)]))
     },
     end() {
       mask?.end()

@@ -20,8 +20,9 @@ import type { Pass, Segment } from '../base/pass.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { LoadedModel } from '../model/forward.ts'
+import type { Planning } from './chunks.ts'
 import { PassCost } from './pass-cost.ts'
-import { type PassPlan, Planner, type Planning } from './plan.ts'
+import { type PassPlan, Planner } from './plan.ts'
 import type { Policy } from './policy.ts'
 import { attempt, type PassResults, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
@@ -120,7 +121,8 @@ export class Scheduler {
     this.#cache = cache
     this.#prefixes = prefixes
     this.#options = options
-    const policy = { policy: { ...options, budget: model.passTokens }, places: options.maxRunning }
+    const { vocab } = model.config
+    const policy = { policy: { ...options, budget: model.passTokens }, places: options.maxRunning, vocab }
     this.#planner = new Planner(this.#tasks, { cache, prefixes }, policy, this.#cost, predicting)
     this.#serving = {
       prefixes,
@@ -300,7 +302,7 @@ export class Scheduler {
     const model = this.#model
     const { outputs, states } = pass
     const bests = outputs.map(() => 1)
-    for (const { task, row } of shares) if (row !== undefined) bests[row] = task.best
+    for (const { task, row, rows } of shares) bests.fill(task.best, row, row + rows)
     const width = model.config.hidden
     if (!states) return { scores: await model.scores(pass, bests), states: { values: none, width } }
     if (!givesStates(model))

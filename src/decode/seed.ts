@@ -66,6 +66,14 @@ export function seedHalves(seed: Seed): readonly [low: number, high: number] {
   return [Number(BigInt.asUintN(32, seed)), Number(BigInt.asUintN(32, seed >> 32n))]
 }
 
+/**
+ * Returns another seed for each `stream`, a whole number of 32 bits: numbers that are drawn with it
+ * do not repeat those of `seed`.
+ */
+export function apartFrom(seed: Seed, stream: number): Seed {
+  return BigInt.asIntN(64, BigInt(checkedSeed(seed)) ^ (BigInt(stream) << 32n) ^ BigInt(stream))
+}
+
 function is64Bits(seed: bigint): boolean {
   return BigInt.asIntN(64, seed) === seed
 }

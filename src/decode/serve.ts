@@ -7,6 +7,7 @@ import { defined } from '../base/at.ts'
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import { choosesAt } from './chunks.ts'
 import type { PassPlan, PlannedShare } from './plan.ts'
 import type { StatesReader, Task } from './task.ts'
 
@@ -58,11 +59,15 @@ export async function serve(
   let read = 0
   let stateRow = 0
   for (const share of shares) {
-    const { task, kind, row } = share
+    const { task, kind, row, rows } = share
     const mine = states.values.subarray(stateRow * states.width, (stateRow + share.states) * states.width)
     stateRow += share.states
-    const scores = row === undefined ? undefined : defined(outputs[row])
     task.lastPass = number
+    // The row read tokens that were replaced since the pass was planned.
+    if (task.cutIn === number) continue
+    const scores = outputs.slice(row, row + rows)
+    // A row to choose from is the last of its share.
+    const next = !task.ending && choosesAt(task, kind, share.from + share.count) ? scores.at(-1) : undefined
     const decoded = kind === 'refine' ? 0 : task.run(share.from + share.count)
     count.decodeTokens += decoded
     count.prefillTokens += share.count - decoded
@@ -72,16 +77,18 @@ export async function serve(
       const reading = kind === 'prompt' && !task.streaming
       if (reading) task.keepIn(serving.prefixes)
       if (task.ending) return
+      if (!check(share, scores, number, serving)) return
       if (exact) {
         task.notifiedInexact = false
         task.job.onCache?.('exact')
       }
       if (reading) task.job.onPrefill?.(share.from + share.count, task.tokens.length)
-      if (scores && !task.ending) choose(task, scores, serving)
+      if (next && !task.ending) choose(task, next, serving)
       if (task.job.states) readStates(share, task.job.states, mine, serving)
+      if (task.settling && task.pending === 0 && !task.sequence.states) serving.end(task)
     })
-    if (!scores) continue
-    read += 'ids' in scores ? scores.ids.length : scores.length
+    if (rows === 0) continue
+    for (const one of scores) read += 'ids' in one ? one.ids.length : one.length
     if (read < mostScores && performance.now() - turned < mostMs) continue
     // Sampling for many requests takes long, so the host handles signals and sockets in between.
     // Nothing that they do changes the plan.
@@ -90,6 +97,31 @@ export async function serve(
     read = 0
   }
   return count
+}
+
+/**
+ * Lets a request check the tokens of its answer that the rows of its share read exactly. Returns
+ * false if the answer was cut, so that the share is void from there on.
+ */
+function check({ task, from, count }: PlannedShare, scores: readonly Scores[], pass: number, serving: Serving) {
+  const { job, unchecked } = task
+  const first = from + count - scores.length
+  // Tokens are checked in order, so a step beyond those that wait checks none.
+  if (first > unchecked.from) return true
+  const to = Math.min(from + count, unchecked.to)
+  for (let position = unchecked.from; position < to; position++) {
+    if (!job.checking) break
+    const cut = job.checkToken?.(defined(scores[position - first]))
+    if (task.ending) return false
+    if (!cut) continue
+    task.cut(cut.kept, pass)
+    task.notifiedInexact = false
+    if (cut.ids) task.tokens.push(...cut.ids)
+    else serving.end(task)
+    return false
+  }
+  unchecked.from = job.checking ? Math.max(unchecked.from, to) : unchecked.to
+  return true
 }
 
 /** Calls `run`. An error that it throws ends this request only. */
@@ -126,8 +158,11 @@ function choose(task: Task, scores: Scores, serving: Serving): void {
     task.doubted = true
     return
   }
+  const inexact = sequence.states?.kept ?? false
   const ids = job.chooseTokens(scores)
   task.streaming = true
+  if (inexact && job.checking) task.unchecked.to = task.tokens.length
   if (ids) task.tokens.push(...ids)
+  else if (inexact && job.checkToken && !task.ending) task.settling = true
   else serving.end(task)
 }

@@ -3,7 +3,7 @@ import type { Scores } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Sequence } from '../kv/sequence.ts'
-import type { Candidate } from './policy.ts'
+import { type Candidate, lagOf } from './policy.ts'
 
 /**
  * A request, as its owner hands it to the scheduler. A callback may do anything: cancel, submit and
@@ -32,6 +32,17 @@ export interface Job {
    */
   chooseTokens(scores: Scores): readonly number[] | undefined
   /**
+   * Whether tokens that were chosen from predicted K and V are checked by exact scores. Default
+   * false.
+   */
+  readonly checking?: boolean
+  /**
+   * Reads the exact scores of the answer's next token that has not been checked, of which there may
+   * be none. Returns undefined if the token stands, otherwise how the answer goes on. A job that has
+   * this method goes on after its last token until its cache is exact.
+   */
+  checkToken?(scores: Scores): Cut | undefined
+  /**
    * Called when the prompt is admitted, and again after preemption. `at` is the time in
    * milliseconds, as in `performance.now`, when the planner reached the prompt.
    */
@@ -57,6 +68,14 @@ export interface Job {
    * ignored: the request has ended.
    */
   end(error?: ForetokenError): void
+}
+
+/** How an answer goes on whose tokens do not all stand. */
+export interface Cut {
+  /** Number of its tokens that stay. */
+  readonly kept: number
+  /** The tokens to run after them, as `chooseTokens` returns them. */
+  readonly ids: readonly number[] | undefined
 }
 
 /** Reads the final states of a prompt's tokens, for an embedding. */
@@ -94,6 +113,12 @@ export class Task implements Candidate {
    * exact.
    */
   notifiedInexact = false
+  /** Whether its answer is complete, and it goes on only until its cache is exact and checked. */
+  settling = false
+  /** Positions of the rows whose exact scores are checked: `from` to `to` - 1. */
+  unchecked: { from: number; to: number }
+  /** Number of the pass in which its answer was cut: other shares of that pass are void. */
+  cutIn = -1
   /** Number of its tokens when it last yielded to another tenant. */
   yieldedAt = Number.NEGATIVE_INFINITY
   /**
@@ -113,6 +138,7 @@ export class Task implements Candidate {
     this.number = number
     this.sequence = sequence
     this.tokens = [...job.ids]
+    this.unchecked = { from: job.ids.length - 1, to: job.ids.length - 1 }
     this.cachedHint = cachedHint
   }
 
@@ -136,6 +162,36 @@ export class Task implements Candidate {
   get inexact(): number {
     const { states, length, exact } = this.sequence
     return states?.kept && (this.streaming || this.doubted) ? length - exact : 0
+  }
+
+  /**
+   * Number of tokens of its answer that its cache may still lag behind, until it should be exact:
+   * 0 once it should be.
+   */
+  get lag(): number {
+    const { length } = this.job.ids
+    return Math.max(0, lagOf(length) - (this.tokens.length - length) + 1)
+  }
+
+  /** Number of rows from position `from` to `to` - 1 whose scores are checked. */
+  checks(from: number, to: number): number {
+    const { unchecked } = this
+    return Math.max(0, Math.min(to, unchecked.to) - Math.max(from, unchecked.from))
+  }
+
+  /**
+   * Drops the tokens of its answer after the first `kept`, all of which its cache holds exactly.
+   * `pass` is the number of the current pass.
+   */
+  cut(kept: number, pass: number): void {
+    const length = this.job.ids.length + kept
+    this.tokens.length = length
+    this.sequence.cut(length)
+    this.unchecked = { from: length, to: length }
+    this.settling = false
+    this.cutIn = pass
+    this.yieldedAt = Math.min(this.yieldedAt, length)
+    this.#ran = Math.min(this.#ran, length)
   }
 
   /** Records that its first `length` tokens have been run. Returns how many of its answer's were run for the first time. */

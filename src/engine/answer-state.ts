@@ -7,14 +7,15 @@ import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Trace } from '../base/trace.ts'
+import type { Draft } from '../decode/acceptance.ts'
 import type { GuideFor, GuideMatcher } from '../decode/guide.ts'
 import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
-import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
-import type { Job } from '../decode/task.ts'
+import type { Cut, Job } from '../decode/task.ts'
 import type { Prediction, PrefillMode } from '../predict/choice.ts'
-import { createDetokenizer, type Detokenizer } from '../stream/detokenize.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
+import { AnswerCheck, type Departure } from './answer-check.ts'
+import { AnswerText } from './answer-text.ts'
 import type { GuideSource } from './guides.ts'
 import type { GenerateRequest } from './options.ts'
 import type { Answer } from './service.ts'
@@ -51,11 +52,11 @@ export class AnswerState implements Job {
   readonly #source: AnswerSource
   readonly #trace: Trace
   readonly #controller = new AbortController()
-  readonly #sampler: Sampler
+  readonly #request: GenerateRequest
+  #sampler: Sampler
   /** The shape of the answer, which the sampler keeps; undefined without a guide. */
   readonly #matcher: GuideMatcher | undefined
-  readonly #detokenizer: Detokenizer
-  readonly #stops: StopMatcher
+  #text: AnswerText
   readonly #eos: ReadonlySet<number>
   readonly #room: number
   readonly #limit: number
@@ -63,7 +64,6 @@ export class AnswerState implements Job {
   readonly #promptTokens: number
   /** Ids of the prompt and the answer. */
   readonly #history: number[]
-  #text = ''
   #cached = 0
   /**
    * True until the first progress report after an admission, which gives the number of tokens found
@@ -76,6 +76,14 @@ export class AnswerState implements Job {
   #share = 1
   /** Number of tokens that the guide forced. */
   #forced = 0
+  /** Checks tokens that were chosen from predicted K and V; undefined before the first. */
+  #check: AnswerCheck | undefined
+  /** What these tokens were drawn from, by index in the answer. */
+  readonly #drafts = new Map<number, Draft>()
+  /** Index of the first token that did not stand; undefined if all did so far. */
+  #departed: number | undefined
+  /** Whether the answer is complete, and how: it waits until its cache is exact. */
+  #complete: { readonly ended: boolean } | undefined
 
   /**
    * Throws `bad_argument` for ids outside the vocabulary and for options out of their range, and
@@ -89,27 +97,21 @@ export class AnswerState implements Job {
     this.ids = after.length > 0 ? [...ids, ...after] : ids
     this.#promptTokens = ids.length
     this.tenant = request.tenant ?? ''
-    this.mode = modeOf(request.prefill ?? 'exact', source)
+    this.mode = modeOf(request, source)
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
     this.events = [{ type: 'prompt', ids }]
     this.#onPrefill = new Callback('onPrefill', request.onPrefill, (failure) => this.#controller.abort(failure))
+    this.#request = request
     this.#source = source
     this.#trace = trace
-    this.#detokenizer = createDetokenizer(source.tokenizer, {
-      show: request.showSpecial && new Set(request.showSpecial),
-    })
-    this.#stops = createStopMatcher(request.stop ?? [])
+    this.#text = new AnswerText(request, source.tokenizer)
     this.#eos = endsOf(request, source.archive)
-    this.#matcher = request.guide && matcherOf(request.guide, source, { tenant: this.tenant, signal: this.signal })
+    this.#matcher = this.#newMatcher()
+    this.#history = [...ids]
     this.#room = source.context - ids.length
     this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
-    this.#history = [...ids]
     try {
-      this.#sampler = createSampler(request, {
-        prompt: ids,
-        ban: this.#banOf(request),
-        guide: this.#matcher && { matcher: this.#matcher, vocab: source.archive.config.vocab },
-      })
+      this.#sampler = this.#samplerWith(this.#matcher)
       this.#repeat(after)
     } catch (error) {
       // A matcher may hold an instance of the grammar engine.
@@ -160,7 +162,7 @@ export class AnswerState implements Job {
     const tokens = this.#history.length - this.#promptTokens
     if (kind === 'predicted' && prediction)
       this.#share = prediction.share(archive.config, this.ids.length, this.#cached)
-    this.#exactFrom = kind === 'exact' ? tokens : undefined
+    this.#exactFrom = kind === 'exact' && !this.#complete ? tokens : undefined
     // If the cache is exact before any token was shown, `auto` has chosen exact prefill.
     const shown = this.#history.length > this.ids.length
     this.#prefill = kind === 'exact' && !shown ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
@@ -178,7 +180,74 @@ export class AnswerState implements Job {
     if (!this.#showForced(ids)) return undefined
     if (ids.length > 0) return ids
     if (this.#sampler.stopped) return this.#finish(true)
-    const id = this.show(this.#sampler.sample(scores))
+    return this.#showThen(this.#choose(scores), ids)
+  }
+
+  /** Whether tokens that are chosen from predicted K and V are checked: until one does not stand. */
+  get checking(): boolean {
+    return refines(this.mode) && this.#departed === undefined
+  }
+
+  /**
+   * Checks the next token that was chosen from predicted K and V. One that does not stand is
+   * reported when the answer is complete, or the answer goes on from there if it is to be corrected.
+   */
+  checkToken(scores: Scores): Cut | undefined {
+    this.#check ??= this.#newCheck()
+    const departure = this.#check.next(scores, this.#history.slice(this.#promptTokens), this.#drafts)
+    if (!departure) return undefined
+    this.#departed = departure.index
+    this.#drafts.clear()
+    if (this.#request.verify) return this.#correct(departure)
+    this.#check.end()
+    return undefined
+  }
+
+  #newMatcher(): GuideMatcher | undefined {
+    const { guide } = this.#request
+    return guide && matcherOf(guide, this.#source, { tenant: this.tenant, signal: this.signal })
+  }
+
+  #newCheck(): AnswerCheck {
+    const { after = [] } = this.#request
+    const sampler = this.#samplerWith(this.#newMatcher())
+    for (const id of after) sampler.accept(id)
+    return new AnswerCheck(sampler, after.length)
+  }
+
+  #samplerWith(matcher: GuideMatcher | undefined): Sampler {
+    const { vocab } = this.#source.archive.config
+    return createSampler(this.#request, {
+      prompt: this.#history.slice(0, this.#promptTokens),
+      ban: this.#banOf(this.#request),
+      guide: matcher && { matcher, vocab },
+    })
+  }
+
+  /** Replaces the answer from a token on that does not stand. */
+  #correct({ index, token, sampler, forced }: Departure): Cut {
+    this.#sampler.end()
+    this.#sampler = sampler
+    this.#forced = forced
+    this.#history.length = this.#promptTokens + index
+    this.#text = this.#text.again(this.#history.slice(this.#promptTokens))
+    this.#complete = undefined
+    this.#exactFrom = index
+    this.events.push({ type: 'correction', index, offset: this.#text.text.length })
+    const after = this.ids.length - this.#promptTokens
+    return { kept: index - after, ids: this.#showThen(token, []) }
+  }
+
+  #choose(scores: Scores): SampledToken {
+    if (this.#exactFrom !== undefined || !this.checking) return this.#sampler.sample(scores)
+    const { token, draft } = this.#sampler.draft(scores)
+    if (draft) this.#drafts.set(this.#history.length - this.#promptTokens, draft)
+    return token
+  }
+
+  /** Shows a token and those that the guide forces after it. Returns `ids` with them, or undefined if the answer is complete. */
+  #showThen(token: SampledToken, ids: number[]): readonly number[] | undefined {
+    const id = this.show(token)
     if (id === undefined) return undefined
     ids.push(id)
     return this.#showForced(ids) ? ids : undefined
@@ -206,7 +275,9 @@ export class AnswerState implements Job {
   end(error?: ForetokenError): void {
     this.ended = true
     this.#sampler.end()
+    this.#check?.end()
     this.error = this.failure ?? error
+    if (!this.error && this.#complete) this.#report(this.#complete.ended)
   }
 
   /** The failure of the caller's `onPrefill`; undefined if there is none. */
@@ -247,16 +318,11 @@ export class AnswerState implements Job {
     this.#history.push(id)
     this.#sampler.accept(id)
     const eos = this.#eos.has(id)
-    const shown = this.#stops.push(eos ? '' : this.#detokenizer.push(id))
+    const shown = this.#text.push(eos ? undefined : id)
     const ended = shown.stopped || eos || this.#sampler.stopped
     const last = ended || this.#history.length - this.#promptTokens >= this.#limit
-    const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
-    this.#text += text
+    const text = last && !shown.stopped ? shown.text + this.#text.flush() : shown.text
     return { text, ended, last }
-  }
-
-  #flush(): string {
-    return this.#stops.push(this.#detokenizer.flush()).text + this.#stops.flush()
   }
 
   /**
@@ -268,21 +334,33 @@ export class AnswerState implements Job {
     return { ids: this.#source.archive.tokenizer.eosIds, until: Number.POSITIVE_INFINITY }
   }
 
+  /** Completes the answer. A predicted cache is made exact first, and the answer checked. */
   #finish(ended: boolean): undefined {
+    if (refines(this.mode) && this.#exactFrom === undefined) this.#complete = { ended }
+    else this.#report(ended)
+  }
+
+  #report(ended: boolean): void {
     const { backend } = this.#source
     const ids = this.#history.slice(this.#promptTokens)
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
-      ...(this.#stops.found !== undefined && { stop: this.#stops.found }),
-      text: this.#text,
+      ...(this.#text.stop !== undefined && { stop: this.#text.stop }),
+      text: this.#text.text,
       ids,
       ...this.soFar,
+      ...(refines(this.mode) && { verified: this.#departed ?? true }),
       prefill_share: this.#prefill === 'exact' ? 1 : this.#share,
       memory: { wasm_bytes: backend.memoryBytes() },
       build: backend.build,
     })
   }
+}
+
+/** Returns whether a mode makes predicted K and V exact. */
+function refines(mode: PrefillMode): boolean {
+  return mode === 'refined' || mode === 'auto'
 }
 
 function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFor): GuideMatcher {
@@ -293,7 +371,12 @@ function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFo
   )
 }
 
-function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): PrefillMode {
+function modeOf({ prefill: mode = 'exact', verify }: GenerateRequest, { prediction, archive }: AnswerSource) {
+  if (verify && mode === 'predicted')
+    throw new ForetokenError(
+      'bad_argument',
+      'verify needs K and V that are made exact, and those of prefill predicted are not; use refined or auto',
+    )
   if (mode === 'exact' || prediction) return mode
   throw new ForetokenError(
     'unsupported',

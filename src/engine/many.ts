@@ -76,7 +76,8 @@ function start(
     const checked = checkedRequest(request)
     label = { index, ...(checked.id !== undefined && { id: checked.id }) }
     const signals = [signal, checked.signal].filter((one) => one !== undefined)
-    const answer = submit(signals.length > 0 ? { ...checked, signal: AbortSignal.any(signals) } : checked)
+    const { prefill, verify = prefill === 'refined' || prefill === 'auto' } = checked
+    const answer = submit({ ...checked, verify, ...(signals.length > 0 && { signal: AbortSignal.any(signals) }) })
     const outcome = answer.result().then(
       (result) => ({ ...label, result }),
       (error) => ({ ...label, error: asForetokenError(error) }),

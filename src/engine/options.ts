@@ -153,6 +153,12 @@ export interface GenerateRequest extends GenerateOptions {
    */
   readonly prefill?: PrefillMode
   /**
+   * Corrects an answer of `refined` or `auto` whose tokens are not all those that exact K and V give.
+   * Such an answer has a `correction` event, after which its tokens come anew from the first that
+   * was wrong. Default false: `verified` of the last event tells where that is.
+   */
+  readonly verify?: boolean
+  /**
    * Ids of answer tokens that were shown before, by any engine of this model. The answer continues
    * after them, and draws the same numbers as if it had made them. Token events come for new tokens
    * only; `done` has all of them, and comes at once if they complete the answer.
@@ -230,6 +236,7 @@ export const requestChecks: Checks<GenerateRequest> = {
   id: textOf,
   tenant: textOf,
   prefill: nameOf(prefillModes),
+  verify: flag,
   after: listWith(anyNumber),
 }
 

@@ -145,6 +145,12 @@ export class Sequence {
     if (length === 0) this.#letGo()
   }
 
+  /** Drops all tokens from `length` on, at least one token being left. Those that stay are exact. */
+  cut(length: number): void {
+    this.truncate(length)
+    this.markExact(length)
+  }
+
   #letGo(): void {
     const states = this.#states
     this.#states = undefined

@@ -11,7 +11,7 @@ export interface Chunk {
   readonly sequence: Sequence
   readonly ids: readonly number[]
   /** Which of its rows produce logits. */
-  readonly outputs: 'none' | 'last' | 'all'
+  readonly outputs: Exclude<ChunkRows, 'first'>
   /** Which of its rows have their final states read. Default `none`. */
   readonly states?: ChunkRows
   /** How its K and V are made. Default `exact`. */
@@ -20,8 +20,8 @@ export interface Chunk {
   readonly from?: number
 }
 
-/** Some rows of a chunk. */
-export type ChunkRows = 'none' | 'first' | 'last' | 'all'
+/** Some rows of a chunk; a number stands for as many of the last. */
+export type ChunkRows = 'none' | 'first' | 'last' | 'all' | number
 
 /**
  * `predicted`: computed by a predictor above the shared layers; `refined`: computed exactly,
@@ -71,6 +71,7 @@ export function layOut(chunks: readonly Chunk[], allocated: readonly Segment[]):
 
 /** Returns how many of `length` rows `which` are. */
 export function countOf(which: ChunkRows, length: number): number {
+  if (typeof which === 'number') return which
   return which === 'all' ? length : which === 'none' ? 0 : 1
 }
 

@@ -96,7 +96,7 @@ export class Prediction {
    * Splits `ids`, which follow the tokens that `sequence` holds, into exact ones in front,
    * predicted ones, and exact ones in the window.
    */
-  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[] {
+  chunks(sequence: Sequence, ids: readonly number[], outputs: Chunk['outputs']): Chunk[] {
     const { states } = sequence
     if (!states) return [{ sequence, ids, outputs }]
     const at = sequence.length

@@ -179,21 +179,23 @@ export class Route implements RoutedAnswer {
         continue
       }
       const event = next.value
-      if (event.type === 'token') {
-        this.#note(event)
-        return event
-      }
-      if (event.type === 'done') return this.#finish(event)
+      if (event.type === 'token') this.#note(event)
+      // The tokens that were given before are not among those that were shown.
+      if (event.type === 'correction') this.#shown.length = event.index - (this.#request.after?.length ?? 0)
+      return event.type === 'done' ? this.#finish(event) : event
     }
     throwIfAborted(life.signal)
     return undefined
   }
 
   #decide(): Decision<RemoteCompanion> {
-    const { prompt, prefill = 'exact', maxTokens, after = [], guide } = this.#request
+    const { prompt, prefill = 'exact', maxTokens, after = [], guide, verify } = this.#request
     const { leastTokens = 32 } = this.#options
     // A guide stays here: a companion may read the prompt, but not choose the tokens.
-    const ways = (this.#options.ways ?? ['remote', 'relay', 'race']).filter((way) => way !== 'relay' || !guide)
+    const ways = (this.#options.ways ?? ['remote', 'relay', 'race'])
+      .filter((way) => way !== 'relay' || !guide)
+      // A race that moves goes on from tokens that were not checked.
+      .filter((way) => way !== 'race' || !verify)
     const tokens = prompt.length - this.#expected.from
     const { waiting, running } = this.#engine.stats
     return this.#router.decide({

@@ -12,8 +12,8 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
   letterOf.push(String.fromCharCode(letter))
 }
 
-/** The byte of each letter by its code, -1 for codes that are no letter. */
-const byteOfCode = Int16Array.from({ length: Math.max(...byteOf.keys()) + 1 }, (_, code) => byteOf.get(code) ?? -1)
+/** The byte of each letter by its code, -1 for codes that are no letter. All are below U+0200. */
+const byteOfCode = Int16Array.from({ length: 0x200 }, (_, code) => byteOf.get(code) ?? -1)
 
 /**
  * Returns the bytes that a token's letters represent. A letter outside the alphabet represents its

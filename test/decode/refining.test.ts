@@ -64,7 +64,7 @@ describe('refining beside streams', () => {
     expect(counts(1, learned(1, 40, [[15, 70]]), candidate(0, 500))).toEqual([[0, 11]])
     // For rows that skip a sixth of the layers, 18 rows beside the step cost as much as 15, and 19
     // as much as 15.8.
-    const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), 5 / 6)
+    const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), { rowCost: 5 / 6 })
     expect(skipping.map(({ count }) => count)).toEqual([19])
     for (const streams of [1, 2, 3, 4, 5, 8]) {
       const all = Array.from({ length: streams }, (_, number) => candidate(number, 500))

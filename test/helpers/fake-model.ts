@@ -161,10 +161,9 @@ export class FakeModel implements PassModel {
         exact &&= at >= predicted
       }
     }
-    for (const segment of segments) {
-      const output = outputs.indexOf(segment.start + segment.length - 1)
-      if (output < 0) continue
-      logits[output * fakeVocab + nextToken(this.#read(segment, segment.past + segment.length))] = 1
+    for (const [output, row] of outputs.entries()) {
+      const segment = segments.find(({ start, length }) => row >= start && row < start + length)!
+      logits[output * fakeVocab + nextToken(this.#read(segment, segment.past + row - segment.start + 1))] = 1
     }
     return logits
   }

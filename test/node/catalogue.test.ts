@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { catalogue, catalogueKey, fits, memoryOf } from '../../node/catalogue.ts'
 import { aliases, parseName } from '../../node/names.ts'
-import { nearest } from '../../src/base/nearest.ts'
 import { checkFileName } from '../../node/paths.ts'
+import { nearest } from '../../src/base/nearest.ts'
 
 describe('the catalogue', () => {
   test('has the names of the issue, each once and in the form of a name', () => {

@@ -78,6 +78,7 @@ const wish: fc.Arbitrary<Wish> = fc
     tenant,
     most: fc.oneof(fc.nat(6), fc.nat(60)),
     forces: fc.oneof(fc.constant(0), fc.nat(4), fc.nat(50)),
+    checks: fc.constantFrom('never' as const, 'reports' as const, 'corrects' as const, 'corrects' as const),
     mode: fc.constantFrom(
       'exact' as const,
       'exact' as const,

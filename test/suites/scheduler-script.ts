@@ -8,7 +8,7 @@ export interface WorldOptions extends Pick<SchedulerOptions, 'order' | 'maxRunni
   readonly prefixPages: number
 }
 
-export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'chooseTokens', 'end'] as const
+export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'chooseTokens', 'checkToken', 'end'] as const
 export type Hook = (typeof hooks)[number]
 
 /**
@@ -41,6 +41,8 @@ export interface Wish {
   readonly mode: NonNullable<Job['mode']>
   /** Number of tokens that follow each third chosen one without being chosen, as those of a guide do. */
   readonly forces: number
+  /** What it does with tokens that exact K and V would not have given: nothing, or it replaces them. */
+  readonly checks: 'never' | 'reports' | 'corrects'
   /** Holds the computed pages until its end, as a sender of K and V does. */
   readonly sends: boolean
   readonly scripts: readonly Script[]

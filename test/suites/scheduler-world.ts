@@ -11,7 +11,7 @@ import { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import type { Pass } from '../../src/base/pass.ts'
 import { type Predicting, Scheduler } from '../../src/decode/scheduler.ts'
-import type { Job } from '../../src/decode/task.ts'
+import type { Cut, Job } from '../../src/decode/task.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
 import type { Sequence } from '../../src/kv/sequence.ts'
@@ -225,7 +225,8 @@ export class World {
   #submitPlain(length: number, tenant: string): void {
     // The limit stops chains of requests that submit requests.
     if (this.requests.length > 200) return
-    this.submit({ ids: textOf(length, length), tenant, most: 3, forces: 0, mode: 'exact', sends: false, scripts: [] })
+    const plain = { most: 3, forces: 0, checks: 'never', mode: 'exact', sends: false, scripts: [] } as const
+    this.submit({ ids: textOf(length, length), tenant, ...plain })
   }
 
   #hold(pages: number): void {
@@ -277,6 +278,10 @@ export class Request implements Job {
   leaving = false
   error: ForetokenError | undefined
   #complete = false
+  /** Number of tokens of its answer that exact K and V give, or that were not chosen. */
+  #checked = 0
+  #departed = false
+  readonly #forced = new Set<number>()
   #choices = 0
   #predicted = false
   #thrown: unknown
@@ -332,12 +337,40 @@ export class Request implements Job {
     }
     const ids = [id]
     if (++this.#choices % 3 === 1) for (let n = 0; n < forces; n++) ids.push(1 + ((id + 7 * n) % 60))
-    for (const shown of ids) {
-      if (most > 0) this.answer.push(shown)
-      this.#complete = shown === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
-      if (this.#complete) return undefined
+    for (const [nth, shown] of ids.entries()) {
+      if (nth > 0) this.#forced.add(this.answer.length)
+      if (!this.#show(shown)) return undefined
     }
     return ids
+  }
+
+  get checking(): boolean {
+    return this.#wish.checks !== 'never' && (this.mode === 'refined' || this.mode === 'auto') && !this.#departed
+  }
+
+  checkToken(scores: Scores): Cut | undefined {
+    this.#called('checkToken')
+    const id = 'ids' in scores ? scores.ids[0]! : scores.indexOf(1)
+    const index = this.#checked++
+    const shown = this.answer[index]
+    const expected = nextToken([...this.ids, ...this.answer.slice(0, index)])
+    if (id !== expected) this.#world.fault(new Error(`request ${this.number} is checked by ${id}, not ${expected}`))
+    if (!this.checking) this.#world.fault(new Error(`request ${this.number} is checked after it departed`))
+    if (shown === undefined || shown === id || this.#forced.has(index)) return undefined
+    this.#departed = true
+    if (this.#wish.checks === 'reports') return undefined
+    this.answer.length = index
+    for (const forced of [...this.#forced]) if (forced >= index) this.#forced.delete(forced)
+    this.#predicted = false
+    return { kept: index, ids: this.#show(id) ? [id] : undefined }
+  }
+
+  /** Adds a token, and returns whether the answer goes on. */
+  #show(id: number): boolean {
+    const { most } = this.#wish
+    if (most > 0) this.answer.push(id)
+    this.#complete = id === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
+    return !this.#complete
   }
 
   end(error?: ForetokenError): void {
@@ -353,6 +386,9 @@ export class Request implements Job {
     const { error } = this
     if (!error) {
       assert.ok(this.#complete, 'an end without an error comes with the whole answer')
+      if (this.#wish.checks === 'corrects' && this.mode !== 'predicted' && this.#wish.most > 0)
+        for (const [index, id] of this.answer.entries())
+          if (!this.#forced.has(index)) assert.equal(id, nextToken([...this.ids, ...this.answer.slice(0, index)]))
       return
     }
     if (error.code === 'aborted') assert.ok(this.leaving, 'aborted by nobody')

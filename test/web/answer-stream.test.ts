@@ -36,6 +36,14 @@ async function read(response: Response) {
   return { text, ends, failed, pieces }
 }
 
+test('a correction replaces the whole text', async () => {
+  const correction = { index: 0, token: 1, offset: 1, text: 'c', message: { role: 'assistant', content: 'ac' } }
+  const corrected = `data: ${JSON.stringify({ choices: [], foretoken: { correction } })}\n\n`
+  const { pieces, ends } = await read(answer([chunk('a'), chunk('b'), corrected, finish('stop')]))
+  expect(pieces.find(({ type }) => type === 'correction')).toEqual({ type: 'correction', text: 'ac' })
+  expect(ends).toEqual(['stop'])
+})
+
 describe('a stream', () => {
   test.each<[string, string[], (string | undefined)[]]>([
     ['with a finish reason and [DONE]', [chunk('a'), chunk('b'), finish('stop'), 'data: [DONE]\n\n'], ['stop']],

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import {
   type Conversations,
   changed,
+  correctedStep,
   empty,
   firstStep,
   messagesOf,
@@ -126,4 +127,20 @@ test('the calls of a complete turn are among the messages, those of a stopped on
   expect(messages({ said: said('b') })).toEqual([{ role: 'user', content: 'a' }, ...said('b')])
   expect(messages({ said: said('') })).toEqual([])
   expect(messages({}).map(({ content }) => content)).toEqual(['a', 'b'])
+})
+
+test('a corrected answer is what is sent on, and shows where it was corrected', () => {
+  const call = { name: 'clock', arguments: '{' }
+  for (const [text, early, late] of [
+    ['the lake', 'the ', 'lake'],
+    ['the road', 'the r', 'oad'],
+    ['a lake', '', 'a lake'],
+    ['the river', 'the river', ''],
+    ['', '', ''],
+  ] as const) {
+    const now = correctedStep({ early: 'the', late: ' river', calls: [call] }, text)
+    expect(now).toEqual({ early, late, calls: [], corrected: true })
+    const messages = messagesOf({ ...empty, turns: [{ ...turn('q', ''), steps: [now] }] })
+    expect(messages.map(({ content }) => content)).toEqual(text === '' ? [] : ['q', text])
+  }
 })

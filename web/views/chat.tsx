@@ -36,7 +36,8 @@ const descriptions: Readonly<Record<Mode, string>> = {
   exact: 'The whole prompt runs through all layers before the first token.',
   predicted:
     'Most of the prompt runs through a third of the layers; the cache of the others is predicted. Faster, but the answer may differ.',
-  refined: 'Predicted for the first token, then made exact while the answer runs.',
+  refined:
+    'Predicted for the first token, then made exact while the answer runs. Where the prediction was wrong, the answer is corrected.',
 }
 
 export function Chat({ place, engine, ready, endpoint }: Props) {

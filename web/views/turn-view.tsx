@@ -49,7 +49,7 @@ interface StepProps {
   readonly shaped: boolean
 }
 
-function StepView({ step: { early, late, calls }, isLast, running, shaped }: StepProps) {
+function StepView({ step: { early, late, calls, corrected }, isLast, running, shaped }: StepProps) {
   const hasText = early + late !== ''
   return (
     <>
@@ -60,9 +60,18 @@ function StepView({ step: { early, late, calls }, isLast, running, shaped }: Ste
               {early}
             </span>
           )}
-          {early && late && <span class="moment" title="from here the cache is exact" />}
-          {late}
+          {corrected ? (
+            <span class="moment corrected" title="corrected from here" />
+          ) : (
+            early && late && <span class="moment" title="from here the cache is exact" />
+          )}
+          {corrected ? <ins>{late}</ins> : late}
           {running && calls.length === 0 && <span class="caret" aria-hidden="true" />}
+        </p>
+      )}
+      {corrected && (
+        <p class="notes" role="status" aria-live="polite">
+          Corrected: from the mark on, exact prefill gives another answer.
         </p>
       )}
       {calls.length > 0 && (
