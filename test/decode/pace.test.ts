@@ -5,12 +5,13 @@ import type { Scheduler } from '../../src/decode/scheduler.ts'
 import type { Cut, Job } from '../../src/decode/task.ts'
 import { Prediction } from '../../src/predict/choice.ts'
 import type { PredictorHeader } from '../../src/predict/header.ts'
-import { type FakeModel, fakeHidden, nextToken } from '../helpers/fake-model.ts'
+import { type FakeModel, fakeConfig, fakeHidden, nextToken } from '../helpers/fake-model.ts'
 import { prompt, setup } from '../helpers/scheduled.ts'
 
 /** The plan of the default model's predictor. */
 const plan = { kind: 'shared' as const, shared: 5, runs: [{ from: 15, to: 19 }], taps: [0, 0], sinks: 4, window: 48 }
-const predicting = () => new Prediction({ layers: 30, hidden: fakeHidden, plan, gate: 0 } as unknown as PredictorHeader)
+const header = { layers: 30, hidden: fakeHidden, plan, gate: 0 } as unknown as PredictorHeader
+const predicting = () => new Prediction(header, fakeConfig)
 
 /** A greedy request that ends after `most` tokens only, and corrects its answer. */
 class Answer implements Job {

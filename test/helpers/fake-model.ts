@@ -16,6 +16,16 @@ export const fakeVocab = 61
 /** Values in the state of a sequence. */
 export const fakeHidden = 2
 
+/** The shape of the fake model, of which the work of its rows is counted. */
+export const fakeConfig = {
+  vocab: fakeVocab,
+  hidden: fakeHidden,
+  intermediate: 4 * fakeHidden,
+  heads: 1,
+  kvHeads: 1,
+  headDim: fakeHidden,
+} as ModelConfig
+
 export function fakePool(): KvPool {
   let [pages, next] = [0, 0]
   const free: number[] = []
@@ -82,7 +92,7 @@ export function answerAlone(prompt: readonly number[], most: number): number[] {
 
 export class FakeModel implements PassModel {
   readonly passTokens: number
-  readonly config = { vocab: fakeVocab, hidden: fakeHidden } as ModelConfig
+  readonly config = fakeConfig
   /** Called with each pass before it runs; a returned promise is awaited. */
   onPass: (pass: Pass) => unknown = () => {}
   /** Number of top logits requested of each row of each pass; Infinity for all. */
