@@ -90,10 +90,11 @@ export function responseFrames({ shape, answer, logprob }: Parts) {
   return {
     frame(one: ChoiceEvent): string {
       if (one.type === 'progress') return create() + event('foretoken.progress', { done: one.done, total: one.total })
+      const begun = create()
       const news = answer.push(one)
       // What a client was shown can't be called back: the correction comes whole, at the end.
       const written = answer.correction ? '' : write(news)
-      return create() + written + (one.type === 'done' ? close(one.done) : '')
+      return begun + written + (one.type === 'done' ? close(one.done) : '')
     },
     failed(error: ApiError): string {
       return (
