@@ -63,7 +63,7 @@ describe('foretoken fit', () => {
     const prompt = 'What is the number of the last row, and what was said of the one before it?'
     const run = ['run', '-m', model, '--threads', '1', '--ignore-eos', '-n', '150', prompt, '--predictor', out]
     const refined = foretoken(...run, '--prefill', 'refined')
-    expect(refined.err).toMatch(/first token \d+ ms, exact about \d+ ms .* refined, exact from token \d+/)
+    expect(refined.err).toMatch(/first token \d+ ms, exact about \d+ ms .* refined, (exact|corrected) from token \d+/)
     const json = JSON.parse(foretoken(...run, '--prefill', 'predicted', '--json').out)
     expect(json).toMatchObject({ prefill: 'predicted' })
     expect(json.exact_from).toBeUndefined()

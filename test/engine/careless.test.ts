@@ -258,6 +258,7 @@ describe('careless calls of', () => {
         'isWhole',
         'after',
         'within',
+        'millisecondsOf',
       ],
       ...['activationBytes', 'pageLayout', 'specOf'],
     ]

@@ -59,9 +59,9 @@ describe("foretoken's own endpoint", () => {
     await page.getByRole('button', { name: 'New chat' }).click()
     expect(bodies.map(({ foretoken }) => foretoken)).toEqual([
       { prefill: 'predicted' },
-      { prefill: 'refined' },
+      { prefill: 'refined', verify: true },
       undefined,
-      { prefill: 'refined' },
+      { prefill: 'refined', verify: true },
     ])
     expect(errors).toEqual([])
     await page.context().close()
