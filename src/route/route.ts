@@ -179,6 +179,8 @@ export class Route implements RoutedAnswer {
         continue
       }
       const event = next.value
+      // The prompt was told when the route began.
+      if (event.type === 'prompt') continue
       if (event.type === 'token') this.#note(event)
       // The tokens that were given before are not among those that were shown.
       if (event.type === 'correction') this.#shown.length = event.index - (this.#request.after?.length ?? 0)
