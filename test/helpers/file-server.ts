@@ -98,7 +98,7 @@ export async function fileServer(files: readonly Uint8Array[], steps: readonly S
     else {
       // The connection ends later than the bytes, as on a real network: a client may lose bytes
       // that it has not read.
-      const end = () => setTimeout(() => response.destroy(), 5)
+      const end = () => setTimeout(() => response.destroy(), 100)
       if (part.length > 0) response.write(part, end)
       else response.flushHeaders()
       if (part.length === 0) end()
