@@ -39,9 +39,13 @@ export function servePage(cli: string, model: string): Promise<Served> {
  */
 export function openWorker(page: Page, threads: number): Promise<string> {
   return page.evaluate(async (threads) => {
-    const script = (
-      await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
-    ).match(/page\/engine-\w+\.js/)?.[0]
+    // The page's script, and the parts of it that it always needs.
+    const addresses = [
+      ...[...document.querySelectorAll<HTMLScriptElement>('script[type=module]')].map(({ src }) => src),
+      ...[...document.querySelectorAll<HTMLLinkElement>('link[rel=modulepreload]')].map(({ href }) => href),
+    ]
+    const texts = await Promise.all(addresses.map(async (address) => (await fetch(address)).text()))
+    const script = texts.join('\n').match(/page\/engine-\w+\.js/)?.[0]
     if (!script) throw new Error('the page names no script of its engine')
     const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
     const manifest = await (await fetch('page/model.json')).json()
