@@ -259,6 +259,10 @@ describe('careless calls of', () => {
         'after',
         'within',
         'millisecondsOf',
+        'guideNameOf',
+        'ModelPool',
+        'nearest',
+        'nearestOf',
       ],
       ...['activationBytes', 'pageLayout', 'specOf'],
     ]
