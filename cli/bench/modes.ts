@@ -2,8 +2,8 @@
 import { machine } from '../../bench/machine.ts'
 import { benchModes, type ModesRow } from '../../bench/modes.ts'
 import type { Flags } from '../flags.ts'
-import { open } from '../session.ts'
-import { columns, print, StatusLine } from '../terminal.ts'
+import { columns, print } from '../terminal.ts'
+import { withRefining } from './refining.ts'
 
 /** Context after the longest prompt, in tokens, in which a cache can become exact. */
 const room = 576
@@ -11,24 +11,14 @@ const room = 576
 export async function benchModesCommand(flags: Flags, signal: AbortSignal): Promise<void> {
   const { lengths = [256, 512, 1024], runs } = flags
   const context = Math.max(...lengths) + room
-  const needed = { context, prefixBytes: 0 }
-  const { model, engine } = await open({ prefill: 'refined', ...flags }, signal, needed)
-  const line = new StatusLine()
-  try {
+  await withRefining(flags, signal, { name: 'modes', context }, async ({ model, engine, clear, onProgress }) => {
     const { build, threads } = engine.backend
-    const onProgress = (done: number, total: number) => {
-      signal.throwIfAborted()
-      line.show(`modes  ${done} of ${total} answers`)
-    }
     const results = await benchModes(engine, { lengths, onProgress, ...(runs !== undefined && { runs }) })
-    line.clear()
+    clear()
     const { plan } = engine.predictor!
     if (flags.json) print(JSON.stringify({ bench: 'modes', model, build, threads, machine: machine(), plan, results }))
     else print([`${model} · ${build} · ${machine().cpu}`, ...table(results)].join('\n'))
-  } finally {
-    line.clear()
-    await engine.close()
-  }
+  })
 }
 
 function table(rows: readonly ModesRow[]): string[] {

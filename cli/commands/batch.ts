@@ -17,7 +17,8 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
     throw new UsageError('batch takes an input and an output: foretoken batch IN.jsonl OUT.jsonl')
   if (await same(from, to)) throw new UsageError('the input and the output are the same file; choose another output')
   const models = namesOf(all.model ?? [flags.model ?? defaultModel])
-  if (from === '-' && models.length > 1)
+  const several = models.length > 1
+  if (from === '-' && several)
     throw new UsageError('several models read IN once for each, so it cannot be stdin; use a file')
   const work = async () => {
     const output = to === '-' ? stdoutAnswers() : await AnswerFile.open(to)
@@ -36,7 +37,7 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
     const guide = await guideOfFlags(flags)
     // What must be downloaded is asked for before the first answer.
-    if (models.length > 1) for (const { model } of models) await fetched(model, flags, signal)
+    if (several) for (const { model } of models) await fetched(model, flags, signal)
     const progress = batchProgress(total)
     const names = models.map(({ name }) => name)
     let counts = noCounts
@@ -49,8 +50,8 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
         try {
           const own = await runBatch({
             engine,
-            model: models.length > 1 ? model : file,
-            ...(models.length > 1 && { models: names }),
+            model: several ? model : file,
+            ...(several && { models: names }),
             input: readLines(from),
             output,
             defaults: { ...generateOptions(flags, signal), ...(guide && { guide }) },
@@ -63,7 +64,7 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
         }
       }
       progress.end()
-      const model = models.length > 1 ? names.join(', ') : (models[0]?.model ?? defaultModel)
+      const model = several ? names.join(', ') : (models[0]?.model ?? defaultModel)
       const seconds = Number(progress.seconds().toFixed(3))
       if (flags.json) print(JSON.stringify({ model, output: output.path, ...counts, seconds }))
       else {

@@ -10,7 +10,7 @@ import { type DocumentSets, readDocuments } from '../fit/documents.ts'
 import { fitSources } from '../fit/sources.ts'
 import { writeWhole } from '../session.ts'
 
-/** As the shipped predictor's closed form was fitted. */
+/** Fits SwiftKV as the shipped predictor's closed form was fitted. */
 export const swiftKvFit = { tokens: 20_000, ridge: 1e-3, longest: 1024 } as const
 
 export interface SwiftKvOptions {

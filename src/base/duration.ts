@@ -1,4 +1,4 @@
-/** Durations as people and Go's clients write them. */
+/** Reads durations as people and clients in Go write them. */
 
 const units: Readonly<Record<string, number>> = {
   ns: 1e-6,

@@ -9,7 +9,7 @@ export const pageTokens = 16
 /** The shape of a model's K and V, which determines the bytes of a page. */
 export interface KvShape {
   readonly headDim: number
-  /** Of each layer, (layers): its KV heads, and whether they hold the inputs of a convolution. */
+  /** Says of each layer, (layers), how many KV heads it has, and whether they hold the inputs of a convolution. */
   readonly layers: readonly { readonly kvHeads: number; readonly convolution?: unknown }[]
 }
 
@@ -69,7 +69,7 @@ export function kvWidth({ kvHeads, headDim }: { readonly kvHeads: number; readon
  * chooses; they need not be contiguous.
  */
 export interface KvPool {
-  /** Of K and V; inputs of convolutions may have another, see `pageLayout`. */
+  /** The type in which K and V are held. Inputs of convolutions may have another, see `pageLayout`. */
   readonly type: KvType
   readonly layers: number
   /** The largest of any layer. */

@@ -50,7 +50,8 @@ const per = ${perWord[type]}u;
 const lowest = -3.4e38;
 ${reading[type]}
 struct Rows { numbers: vec4u, lows: vec4u, most: vec4f, total: vec4f }
-// Of rows 0 to 3 and of rows 4 to 7: the queries, and the weights of 64 keys times the scales of V.
+// These hold the queries, and the weights of 64 keys times the scales of V: "low" those of rows 0 to
+// 3, "high" those of rows 4 to 7.
 var<workgroup> q_low: array<vec4f, ${longestHead}>;
 var<workgroup> q_high: array<vec4f, ${longestHead}>;
 var<workgroup> w_low: array<vec4f, 64>;
