@@ -5,13 +5,25 @@
  */
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const kept = join(root, 'node_modules', '.cache', 'foretoken-command')
-const sources = ['bench', 'cli', 'companion', 'edge', 'node', 'playground', 'scripts', 'src', 'web', 'workers']
+const sources = [
+  'bench',
+  'cli',
+  'companion',
+  'edge',
+  'node',
+  'playground',
+  'scripts',
+  'src',
+  'wasm/dist',
+  'web',
+  'workers',
+]
 const dayMs = 86_400_000
 
 /** Where tests find it, in this process and those that it starts. */
@@ -22,6 +34,14 @@ export const sourceCommand = join(root, 'cli', 'main.ts')
 
 /** The command as it ships; outside of Vitest, from its sources. */
 export const builtCommand = process.env[variable] ?? sourceCommand
+
+/** The files of the page, by path. */
+export async function builtPage(): Promise<Map<string, Uint8Array>> {
+  if (builtCommand === sourceCommand) return (await (await import('../../scripts/web.mjs')).buildPage()).files
+  const folder = join(dirname(builtCommand), 'web')
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('.'))
+  return new Map(await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const)))
+}
 
 /** Vitest's global setup. */
 export default async function setup(): Promise<void> {
@@ -37,11 +57,11 @@ function key(): string {
     const { mtimeMs, size } = statSync(path)
     hash.update(`${path} ${mtimeMs} ${size}\n`)
   }
-  for (const name of ['package.json', 'package-lock.json', join('wasm', 'dist', 'guide', 'guide.wasm')])
-    add(join(root, name))
+  for (const name of ['package.json', 'package-lock.json']) add(join(root, name))
   for (const name of sources)
     for (const entry of readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
-      if (entry.isFile() && /\.(m?[jt]s|tsx|css|html|svg)$/.test(entry.name)) add(join(entry.parentPath, entry.name))
+      if (entry.isFile() && /\.(m?[jt]s|tsx|css|html|svg|wasm)$/.test(entry.name))
+        add(join(entry.parentPath, entry.name))
   return hash.digest('hex').slice(0, 16)
 }
 
