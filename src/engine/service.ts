@@ -44,7 +44,7 @@ export interface Answer extends AsyncIterable<GenerateEvent> {
   /** The request's `id`. */
   readonly id: string | undefined
   /** How the prompt has been read so far; final once the first token has been read. */
-  readonly soFar: Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'>
+  readonly soFar: Pick<DoneEvent, 'cached_tokens' | 'placed_tokens' | 'prefill' | 'timings' | 'exact_from'>
   /** The way that the answer takes; undefined where there was no choice. */
   readonly route?: RouteReport
   /**

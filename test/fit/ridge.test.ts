@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { quantized } from '../../src/fit/quantize.ts'
 import { Ridge } from '../../src/fit/ridge.ts'
-import { halfToFloat } from '../../src/model/half.ts'
+import { halfToFloat } from '../../src/base/half.ts'
 import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
