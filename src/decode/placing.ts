@@ -4,22 +4,14 @@
  * anything else, and others look at them where they are.
  */
 import type { PromptChunk } from '../base/prompt.ts'
-import type { ChunkKey, ChunkStore } from '../kv/chunk-store.ts'
+import type { ChunkStore } from '../kv/chunk-store.ts'
 import type { Placement } from '../pack/placements.ts'
 
-/** Number of a prompt's first tokens that its chunks are computed behind. */
-export const chunkSinks = 16
-
 /** Number of first tokens of each chunk that are run in the prompt. */
-export const chunkHead = 16
+export const chunkHead = 8
 
 /** Fewer tokens are not worth their own place in a pass. */
 const leastPlaced = 16
-
-/** Returns what a chunk of a prompt of `ids` is kept as. */
-export function chunkKey(ids: readonly number[], { ids: own }: Pick<PromptChunk, 'ids'>): ChunkKey {
-  return { sinks: ids.slice(0, chunkSinks), ids: own }
-}
 
 /** Returns whether a chunk is long enough that some of its tokens could be placed. */
 export function isWorthKeeping({ ids }: Pick<PromptChunk, 'ids'>): boolean {
@@ -44,7 +36,7 @@ export function placementsOf(
     const first = Math.max(from - skip + chunkHead, from, cached)
     const to = Math.min(chunk.to, ids.length - 1)
     if (to - first < leastPlaced) return []
-    const kv = store.get(tenant, chunkKey(ids, chunk))
+    const kv = store.get(tenant, chunk.ids)
     return kv ? [{ from: first, to, kv, at: skip + first - from }] : []
   })
 }

@@ -300,7 +300,7 @@ export class AnswerState implements Job {
   }
 
   #wantChunks(): void {
-    if (this.mode !== 'exact') this.#source.chunks?.want(this.tenant, this.ids, this.chunks)
+    if (this.mode !== 'exact') this.#source.chunks?.want(this.tenant, this.chunks)
   }
 
   end(error?: ForetokenError): void {

@@ -160,7 +160,10 @@ export class Engine implements TextService {
     this.prediction = this.predictor && new Prediction(this.predictor, archive.config, auxiliary?.model.config)
     const chunks = new ChunkStore(settings.chunkBytes, model.kvWidths)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction, chunks)
-    this.chunks = new ChunkKeeper(chunks, this.#scheduler, context, () => model.requirePlaceable())
+    this.chunks = new ChunkKeeper(chunks, this.#scheduler, {
+      ...{ prompts, context },
+      requirePlaceable: () => model.requirePlaceable(),
+    })
     this.#prefill = new ExactPrefill(model)
     this.#balance = balance
     // Pages with another key balance count as those of another model.

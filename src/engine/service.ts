@@ -119,6 +119,8 @@ export interface TextService {
   embed?(texts: EmbedInput, options?: EmbedOptions): Promise<Embeddings>
   /** Scores documents by a query; absent if the service ranks none. Rejects as `Engine.rerank`. */
   rerank?(query: string, documents: readonly string[], options?: RerankOptions): Promise<Ranking>
+  /** Computes marked chunks that wait to be kept; absent if the service keeps none. As `Engine.keepChunks`. */
+  keepChunks?(): Promise<void>
   /** Ends all requests as `aborted` and frees everything. May be called twice. */
   close(): Promise<void>
 }

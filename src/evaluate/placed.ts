@@ -14,8 +14,8 @@ import { continued, type Judged, type Judgement } from './judge.ts'
 export interface Placing {
   /** Tokens `from`..`to` - 1 of the prompt, in order. */
   readonly chunks: readonly { readonly from: number; readonly to: number }[]
-  /** Number of the prompt's first tokens that a chunk is computed behind. */
-  readonly sinks: number
+  /** The tokens that a chunk is computed behind. */
+  readonly sinks: readonly number[]
   /** Number of first tokens of each chunk that are computed in the prompt. */
   readonly recomputed: number
   /** Holds chunks that were computed before, and those that are computed now. Default: a new one. */
@@ -40,9 +40,9 @@ export async function logitsPlaced(
   const { model } = engine
   const placements: Placement[] = []
   for (const { from, to } of chunks) {
-    const key = { sinks: prompt.slice(0, sinks), ids: prompt.slice(from, to) }
+    const ids = prompt.slice(from, to)
     if (to - from <= recomputed) continue
-    const kv = store.get('', key) ?? (await computed(engine, store, key))
+    const kv = store.get('', ids) ?? (await computed(engine, store, sinks, ids))
     // What cannot be kept is computed exactly.
     if (kv) placements.push({ from: from + recomputed, to, kv, at: recomputed })
   }
@@ -64,19 +64,20 @@ export async function logitsPlaced(
 async function computed(
   { model, cache }: PlacingEngine,
   store: ChunkStore,
-  key: { readonly sinks: readonly number[]; readonly ids: readonly number[] },
+  sinks: readonly number[],
+  ids: readonly number[],
 ) {
-  const reader = store.reader(key)
-  const ids = [...key.sinks, ...key.ids]
+  const reader = store.reader(sinks.length, ids.length)
+  const all = [...sinks, ...ids]
   const alone = cache.open()
   try {
-    for (let from = 0; from < ids.length; from += model.passTokens) {
-      const part = ids.slice(from, from + model.passTokens)
+    for (let from = 0; from < all.length; from += model.passTokens) {
+      const part = all.slice(from, from + model.passTokens)
       await model.forward(pack([{ sequence: alone, ids: part, outputs: 'none', reader }]))
     }
   } finally {
     alone.release()
   }
-  await store.keep('', key, reader)
-  return store.get('', key)
+  await store.keep('', ids, reader)
+  return store.get('', ids)
 }

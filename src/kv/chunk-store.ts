@@ -2,8 +2,8 @@
  * Keeps the K and V of chunks, such as retrieved documents, for prompts that have them at other
  * places and in another order, where a prefix cache finds none.
  *
- * A chunk is computed alone, behind the first tokens of its prompts. So what is kept depends on its
- * own tokens only, and not on whose prompt brought it or what else that prompt said. K and V are kept
+ * A chunk is computed alone, behind the model's usual first tokens (its sinks). So what is kept
+ * depends on its own tokens only, and not on what else the prompt said that brought it. K and V are kept
  * before the norm and the rotation of K, as binary16: rotated pages would be rounded a second time
  * (docs/decisions/055-chunks-that-come-again.md).
  *
@@ -13,12 +13,6 @@
 import { at, defined } from '../base/at.ts'
 import { fromHalves, toHalves } from '../base/half.ts'
 import type { KvReader, PlacedKv } from '../base/pass.ts'
-
-/** The tokens of a chunk, and those that are computed before it. */
-export interface ChunkKey {
-  readonly sinks: readonly number[]
-  readonly ids: readonly number[]
-}
 
 interface Kept {
   readonly tenant: string
@@ -58,22 +52,22 @@ export class ChunkStore {
   }
 
   /** Returns whether a chunk is kept, without marking it as used. */
-  has(tenant: string, key: ChunkKey): boolean {
-    return this.#find(tenant, key) !== undefined
+  has(tenant: string, ids: readonly number[]): boolean {
+    return this.#find(tenant, ids) !== undefined
   }
 
   /** Returns the K and V of a chunk, without its sinks; undefined if it is not kept. */
-  get(tenant: string, key: ChunkKey): PlacedKv | undefined {
-    const kept = this.#find(tenant, key)
+  get(tenant: string, ids: readonly number[]): PlacedKv | undefined {
+    const kept = this.#find(tenant, ids)
     if (!kept) return undefined
     this.#used.delete(kept)
     this.#used.add(kept)
     return kept.kv
   }
 
-  /** Returns what takes the K and V of a chunk, while its sinks and then its tokens are computed. */
-  reader({ sinks, ids }: ChunkKey): ChunkReader {
-    return new ChunkReader(this.#widths, sinks.length, ids.length)
+  /** Returns what takes the K and V of a chunk, while `sinks` and then `tokens` are computed. */
+  reader(sinks: number, tokens: number): ChunkReader {
+    return new ChunkReader(this.#widths, sinks, tokens)
   }
 
   /**
@@ -81,13 +75,13 @@ export class ChunkStore {
    * Resolves with false for a chunk that is larger than the budget, or that has values that are too
    * large for binary16. Rejects if reading failed.
    */
-  async keep(tenant: string, key: ChunkKey, reader: ChunkReader): Promise<boolean> {
+  async keep(tenant: string, ids: readonly number[], reader: ChunkReader): Promise<boolean> {
     const layers = await reader.finished()
-    const bytes = this.bytesOf(key.ids.length)
+    const bytes = this.bytesOf(ids.length)
     if (!layers || bytes > this.maxBytes) return false
-    const before = this.#find(tenant, key)
+    const before = this.#find(tenant, ids)
     if (before) this.#drop(before)
-    const kept = { tenant, key: textOf(key), kv: new KeptKv(layers, this.#widths, bytes) }
+    const kept = { tenant, key: textOf(ids), kv: new KeptKv(layers, this.#widths, bytes) }
     const owner = this.#tenants.get(tenant) ?? { chunks: new Map<string, Kept>(), bytes: 0 }
     this.#tenants.set(tenant, owner)
     owner.chunks.set(kept.key, kept)
@@ -104,8 +98,8 @@ export class ChunkStore {
     this.#bytes = 0
   }
 
-  #find(tenant: string, key: ChunkKey): Kept | undefined {
-    return this.#tenants.get(tenant)?.chunks.get(textOf(key))
+  #find(tenant: string, ids: readonly number[]): Kept | undefined {
+    return this.#tenants.get(tenant)?.chunks.get(textOf(ids))
   }
 
   /** Drops chunks of tenants beyond their part first, least recently used first, but not `newest`. */
@@ -188,13 +182,12 @@ class KeptKv implements PlacedKv {
   }
 }
 
-/** Encodes a key as a string, two UTF-16 units for each number. */
-function textOf({ sinks, ids }: ChunkKey): string {
+/** Encodes tokens as a string, two UTF-16 units each. */
+function textOf(ids: readonly number[]): string {
   const parts: string[] = []
-  const all = [sinks.length, ...sinks, ...ids]
-  for (let from = 0; from < all.length; from += 1024) {
+  for (let from = 0; from < ids.length; from += 1024) {
     const units: number[] = []
-    for (const id of all.slice(from, from + 1024)) units.push(id & 0xffff, id >>> 16)
+    for (const id of ids.slice(from, from + 1024)) units.push(id & 0xffff, id >>> 16)
     parts.push(String.fromCharCode(...units))
   }
   return parts.join('')
