@@ -38,6 +38,7 @@ export async function logitsPlaced(
   { chunks, sinks, recomputed, store = new ChunkStore(Number.POSITIVE_INFINITY, engine.model.kvWidths) }: Placing,
 ): Promise<Judgement> {
   const { model } = engine
+  model.requirePlaceable()
   const placements: Placement[] = []
   for (const { from, to } of chunks) {
     const ids = prompt.slice(from, to)
