@@ -41,11 +41,7 @@ export function promptedBy(body: Conversation, engine: TextService, guide?: Guid
       ...(description && { description }),
     })),
     toolChoice: tool_choice ? choiceOf(tool_choice) : undefined,
-    parallelToolCalls: !(
-      tool_choice &&
-      'disable_parallel_tool_use' in tool_choice &&
-      tool_choice.disable_parallel_tool_use
-    ),
+    parallelToolCalls: parallelOf(tool_choice),
     toolFormat: foretoken?.tool_format ?? undefined,
     guide,
     prompt,
@@ -57,6 +53,13 @@ export function promptedBy(body: Conversation, engine: TextService, guide?: Guid
 function choiceOf(choice: NonNullable<Conversation['tool_choice']>): ToolChoice {
   if (choice.type === 'tool') return { name: choice.name }
   return choice.type === 'any' ? 'required' : choice.type
+}
+
+/** Whether an answer may call several tools; undefined leaves it to how the model writes calls. */
+function parallelOf(choice: Conversation['tool_choice']): boolean | undefined {
+  if (!choice || choice.type === 'none') return undefined
+  const { disable_parallel_tool_use: single } = choice
+  return typeof single === 'boolean' ? !single : undefined
 }
 
 /** The model thinks if it is asked to, as the contract says. */
