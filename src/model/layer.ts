@@ -190,6 +190,16 @@ export function poolSpecOf({ headDim, layers }: ModelSpec, type: KvType): KvPool
   }
 }
 
+/** Throws `unsupported` for layers whose cache says more of a token than its K and V. */
+export function requireKeysAndValues({ family, layers }: ModelSpec, what: string): void {
+  const index = layers.findIndex(({ convolution }) => convolution)
+  if (index >= 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs K and V in every layer, and layer ${index} of this ${family} model is a convolution`,
+    )
+}
+
 /** Throws `unsupported` for layers that see only a part of the context. */
 export function requireWholeContext({ family, layers }: ModelSpec, what: string): void {
   const window = layers.find(({ attention }) => attention.window !== undefined)?.attention.window
