@@ -22,6 +22,8 @@ export interface Job {
    * not kept. `chooseTokens` is never called.
    */
   readonly states?: StatesReader
+  /** Whether its prompt is read in one pass, since its tokens see those behind them. Default false. */
+  readonly whole?: boolean
   /** Whether nobody waits for its first token: others go first. Default false. */
   readonly bulk?: boolean
   /** How many of the best logits `chooseTokens` reads. Default: all. */
@@ -144,6 +146,10 @@ export class Task implements Candidate {
 
   get bulk(): boolean {
     return this.job.bulk ?? false
+  }
+
+  get whole(): boolean {
+    return this.job.whole ?? false
   }
 
   get pending(): number {
