@@ -68,10 +68,12 @@ export {
   type Way,
 } from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export type { GuideWorkers } from './guide/guide-worker.ts'
 export { openGuides } from './guide/guides.ts'
 export type { GuideInstance } from './guide/instance.ts'
 export { guideNameOf, guideNames, guideOf, type NamedGuides } from './guide/named.ts'
 export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
+export type { FromGuideWorker, SpawnGuides, ToGuideWorker } from './guide/worker-messages.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
