@@ -82,8 +82,11 @@ export interface Candidate {
    * Default: unlimited.
    */
   readonly lag?: number
-  /** Whether nobody waits for its first token, as for an embedding. Default false. */
-  readonly bulk?: boolean
+  /**
+   * Whether nobody waits for its first token, as for an embedding; `last` if nobody waits for it at
+   * all. Default false.
+   */
+  readonly bulk?: boolean | 'last'
   /** Whether all its tokens are in one pass, at most `budget`. Default false. */
   readonly whole?: boolean
 }
@@ -302,7 +305,8 @@ function nearestTile(rows: number): number {
 function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {
   const perToken = (cost.estimate(policy.budget) ?? policy.budget) / policy.budget
   const key = ({ expected, arrived, bulk }: C) =>
-    (bulk ? bulkDelayMs : 0) + (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
+    (bulk === 'last' ? Number.MAX_VALUE : bulk ? bulkDelayMs : 0) +
+    (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
   return candidates
     .filter(isPrompt)
     .map((candidate) => ({ candidate, key: key(candidate) }))

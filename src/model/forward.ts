@@ -9,7 +9,7 @@ import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
 import type { ModelArchive, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
-import type { Pass } from '../base/pass.ts'
+import type { Pass, Segment } from '../base/pass.ts'
 import { requireAlike, withoutAnswers } from './config.ts'
 import { DenseLayers } from './dense.ts'
 import { Embedding } from './embedding.ts'
@@ -26,6 +26,7 @@ import {
   limitsOf,
   poolSpecOf,
   projectedColumns,
+  requireKeysAndValues,
   requireWholeContext,
   ropesOf,
   seesBothWays,
@@ -33,6 +34,7 @@ import {
 import { LayerRunner, type Rows } from './layer-runner.ts'
 import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
 import type { ModelOptions } from './model-options.ts'
+import { PlacedWriter } from './placed.ts'
 
 /** Layers or segments `from`..`to` - 1. */
 export interface Span {
@@ -64,6 +66,7 @@ export class LoadedModel {
   readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim), or 3 hidden if a layer is a convolution
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #aside: Tensor // (tokens, hidden) of the same memory: what attention adds, if it is not added at once
+  readonly #placed: PlacedWriter
   readonly #activations = new Exclusive()
 
   /**
@@ -122,6 +125,7 @@ export class LoadedModel {
     })
     this.pool = backend.kvPool(poolSpecOf(spec, options.kv))
     this.#runner = new LayerRunner(backend, config, this.pool)
+    this.#placed = new PlacedWriter(backend, spec, options.passTokens)
   }
 
   /**
@@ -163,6 +167,16 @@ export class LoadedModel {
     return { from: 0, to: this.#layers.length }
   }
 
+  /** Throws `unsupported` if K and V of tokens cannot be kept and placed elsewhere. */
+  requirePlaceable(): void {
+    requireKeysAndValues(this.#spec, 'keeping chunks')
+  }
+
+  /** Number of values of K and V together that each layer has for a token, (layers). */
+  get kvWidths(): readonly number[] {
+    return this.#layers.map(({ kvHeads }) => 2 * kvHeads * this.config.headDim)
+  }
+
   /** Returns the residual stream of the current pass, (tokens, hidden). */
   get states(): Tensor {
     return this.#x
@@ -173,7 +187,10 @@ export class LoadedModel {
     return this.#activations.run(work)
   }
 
-  /** Plans the pass and writes the embeddings of its tokens to the residual stream. */
+  /**
+   * Writes the K and V that are placed, plans the pass, and writes the embeddings of its tokens to
+   * the residual stream.
+   */
   begin(pass: Pass): void {
     if (pass.ids.length > this.passTokens)
       throw new ForetokenError(
@@ -182,6 +199,7 @@ export class LoadedModel {
       )
     if (this.bothWays && pass.segments.some(({ past }) => past > 0))
       throw new ForetokenError('internal', 'a text of a model that sees both ways was split between passes')
+    if (pass.placed) this.#place(pass.placed)
     this.#backend.plan(pass.segments, this.#ropes)
     this.#embedding.write(this.#x, pass.ids)
   }
@@ -194,8 +212,40 @@ export class LoadedModel {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
     const mlpRows = whole === segments ? rows : this.#rows(pass, whole)
-    for (let index = layers.from; index < layers.to; index++)
-      this.#runner.run(at(this.#layers, index), index, rows, { mlpRows })
+    const watched = this.#watchedIn(pass, segments)
+    for (let index = layers.from; index < layers.to; index++) {
+      const layer = at(this.#layers, index)
+      const watch = () => {
+        for (const segment of watched) {
+          const kv = this.#keysAndValues(layer, this.#backend.rows(this.#qkv, segment.start))
+          pass.watched?.get(segment)?.take(index, segment.past, this.#backend.read(kv, segment.length))
+        }
+      }
+      this.#runner.run(layer, index, rows, { mlpRows, ...(watched.length > 0 && { watch }) })
+    }
+  }
+
+  /** Returns the segments of a span whose K and V are read. */
+  #watchedIn({ segments, watched }: Pass, { from, to }: Span): readonly Segment[] {
+    return watched ? segments.slice(from, to).filter((segment) => watched.has(segment)) : []
+  }
+
+  /** Returns the columns of projected rows that hold K and V, (rows, 2 kvHeads * headDim). */
+  #keysAndValues({ heads, kvHeads }: Layer, qkv: Tensor): Tensor {
+    const { headDim } = this.config
+    return this.#backend.columns(qkv, heads * headDim, 2 * kvHeads * headDim)
+  }
+
+  /** Writes given K and V, as a pass of their own. */
+  #place(placed: NonNullable<Pass['placed']>): void {
+    for (const batch of this.#placed.batches(placed)) {
+      this.#backend.plan(batch.segments, this.#ropes)
+      const rows = this.#rows(batch, { from: 0, to: batch.segments.length })
+      for (let index = 0; index < this.#layers.length; index++) {
+        const { k, v } = this.#placed.load(batch, index)
+        this.#runner.writeKv(this.#attending(index), index, k, v, rows)
+      }
+    }
   }
 
   /**
@@ -204,11 +254,9 @@ export class LoadedModel {
    */
   runWatched(pass: Pass, layers: Span, watch: (layer: number, kv: Tensor) => void): void {
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
-    const { headDim } = this.config
     for (let index = layers.from; index < layers.to; index++) {
       const layer = at(this.#layers, index)
-      const kv = this.#backend.columns(rows.qkv, layer.heads * headDim, 2 * layer.kvHeads * headDim)
-      this.#runner.run(layer, index, rows, { watch: () => watch(index, kv) })
+      this.#runner.run(layer, index, rows, { watch: () => watch(index, this.#keysAndValues(layer, rows.qkv)) })
     }
   }
 
@@ -285,7 +333,7 @@ export class LoadedModel {
     return this.#rows(pass, segments)
   }
 
-  #rows({ segments }: Pass, { from, to }: Span): Rows {
+  #rows({ segments }: Pick<Pass, 'segments'>, { from, to }: Span): Rows {
     const backend = this.#backend
     const first = segments[from]?.start ?? 0
     const last = segments[to - 1]

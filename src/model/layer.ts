@@ -199,6 +199,16 @@ export function poolSpecOf({ headDim, layers }: ModelSpec, type: KvType): KvPool
   }
 }
 
+/** Throws `unsupported` for layers whose cache says more of a token than its K and V. */
+export function requireKeysAndValues({ family, layers }: ModelSpec, what: string): void {
+  const index = layers.findIndex(({ convolution }) => convolution)
+  if (index >= 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs K and V in every layer, and layer ${index} of this ${family} model is a convolution`,
+    )
+}
+
 /** Returns whether layers see tokens behind their own, so that a text has to be read in one pass. */
 export function seesBothWays({ layers }: ModelSpec): boolean {
   return layers.some(({ attention }) => attention.bothWays)

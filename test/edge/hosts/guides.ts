@@ -18,7 +18,7 @@ const watched: SpawnGuides = ({ message, ended }) =>
     ended,
   })
 const glue = new URL('guide.js', wasm).href
-const guides = () => openGuides(() => instantiate(module), { spawn: watched, module, glue, deadlineMs: 60_000 })
+const guides = async () => openGuides(() => instantiate(module), { spawn: watched, module, glue, deadlineMs: 60_000 })
 const engine = await tinyEngine({ guides }, 2048)
 
 const names = Array.from({ length: 300 }, (_, index) => `field ${index}`)
@@ -29,9 +29,12 @@ let text = ''
 for await (const event of engine.generate('How is it?', { guide, temperature: 1, seed: 3, maxTokens: 16 }))
   if (event.type === 'token') text += event.text
 const wrong = { kind: 'regex', regex: `${'(a|b)'.repeat(40)}(` } as const
-const refused = await Array.fromAsync(engine.generate('How is it?', { guide: wrong })).then(
-  () => 'taken',
-  (error: unknown) => (error as { code?: string }).code,
-)
+const refused = await engine
+  .generate('How is it?', { guide: wrong })
+  .next()
+  .then(
+    () => 'taken',
+    (error: unknown) => (error as { code?: string }).code,
+  )
 await engine.close()
 console.log(JSON.stringify({ came, begins: text.slice(0, 12), refused }))
