@@ -30,7 +30,9 @@ export type PlanningEngine = Pick<Engine, 'tokenizer' | 'archive' | 'guides'>
 export function chatMessages(given: ChatRequest['messages']): ChatMessage[] {
   return messagesOf(given.map(bodyMessage)).map((message) => {
     const { content } = message
-    return Array.isArray(content) && !marksChunks([message]) ? { ...message, content: content.map(({ text }) => text).join('') } : message
+    return Array.isArray(content) && !marksChunks([message])
+      ? { ...message, content: content.map(({ text }) => text).join('') }
+      : message
   })
 }
 
