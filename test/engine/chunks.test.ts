@@ -183,7 +183,10 @@ describe('marks', () => {
 test('a routed service keeps and places chunks here', async () => {
   const engine = await tiny()
   const routed = new Routed(engine, { companions: new StaticCompanions([]) })
-  const texts = ['The mill was built by the river in 1846 and burnt twice. ', 'A harbour needs a wall, a light and a dog. ']
+  const texts = [
+    'The mill was built by the river in 1846 and burnt twice. ',
+    'A harbour needs a wall, a light and a dog. ',
+  ]
   const asked = (order: readonly number[]) => [
     { role: 'user' as const, content: order.map((at) => ({ type: 'text' as const, text: texts[at]!, chunk: true })) },
   ]
