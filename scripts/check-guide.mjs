@@ -14,6 +14,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { Ajv } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { loadGuides } from '../node/guides.ts'
@@ -53,8 +54,18 @@ const engine = await loadEngine(options.model, { kvTokens: 16_384 })
 const { config, tokenizer } = engine.archive
 const model = { vocab: config.vocab, tokenizer: engine.tokenizer, eosIds: tokenizer.eosIds }
 const complete = completion((await loadGuides())(model), model)
-const ajv = new Ajv2020({ strict: false, validateFormats: true, logger: false })
-formats.default(ajv)
+/** Validators of draft 2020-12 and of draft 7, which many published schemas are for. */
+const validators = [Ajv2020, Ajv].map((Validator) => {
+  const ajv = new Validator({ strict: false, validateFormats: true, logger: false })
+  formats.default(ajv)
+  return ajv
+})
+
+/** Returns the check of the first draft under which a schema is one. */
+function compiled({ $schema: _, ...schema }) {
+  const [newer, older] = validators
+  return newer.validateSchema(schema) ? newer.compile(schema) : older.compile(schema)
+}
 
 function* requests() {
   for (const { id, schema, seed } of pending) {
@@ -68,8 +79,8 @@ function* requests() {
 /** Returns what is wrong with a whole answer; undefined if nothing is. */
 function fault(schema, answer) {
   try {
-    const valid = ajv.compile(schema)
-    return valid(JSON.parse(answer)) ? undefined : `${answer} is not valid: ${ajv.errorsText(valid.errors)}`
+    const valid = compiled(schema)
+    return valid(JSON.parse(answer)) ? undefined : `${answer} is not valid: ${validators[0].errorsText(valid.errors)}`
   } catch (error) {
     return `${answer}: ${error.message}`
   }
@@ -85,7 +96,7 @@ function outcome(id, result, error) {
   return { id, kind: why ? 'failed' : whole ? 'whole' : 'beginning', ...(why && { why }) }
 }
 
-for await (const { id, result, error } of engine.generateMany(requests(), { concurrency: 16 })) {
+for await (const { id, result, error } of engine.generateMany(requests(), { concurrency: 8 })) {
   const found = outcome(id, result, error)
   outcomes.set(id, found)
   if (options.log) appendFileSync(options.log, `${JSON.stringify(found)}\n`)

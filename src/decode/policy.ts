@@ -13,6 +13,7 @@
  *   tenant.
  * - With several tenants the stall bound holds for every pass, since a newcomer waits for the end
  *   of the current one.
+ * - A prompt that is read in one pass goes alone if it is longer than these bounds.
  * - Bulk work, whose first token nobody waits for, fills whole passes while it is alone. Prompts go
  *   before it as if it had arrived later, and beside streams it takes at most as long as they do.
  */
@@ -86,6 +87,8 @@ export interface Candidate {
    * all. Default false.
    */
   readonly bulk?: boolean | 'last'
+  /** Whether all its tokens are in one pass, at most `budget`. Default false. */
+  readonly whole?: boolean
 }
 
 /** A candidate's part of a pass: `count` tokens. */
@@ -169,8 +172,11 @@ export function promptShares<C extends Candidate>(
     const rows = taken + room - left
     const filling = order === 'pack' || (candidate.bulk && alone)
     const full = shares.length === 0 || filling ? left : Math.min(left, fullRows - rows)
-    const limit = candidate.bulk ? Math.min(full, bulkRoom - (room - left)) : full
+    const fair = candidate.bulk ? Math.min(full, bulkRoom - (room - left)) : full
+    // The first is read whatever its length: it would get no shorter.
+    const limit = candidate.whole && shares.length === 0 ? policy.budget - taken : fair
     if (limit <= 0 && candidate.bulk) continue
+    if (candidate.whole && candidate.pending > limit) continue
     if (limit <= 0 || (order === 'arrival' && shares.length > 0 && !alone)) break
     // A prompt that gets its first token from this pass must not wait for a part of another
     // tenant's long prompt.

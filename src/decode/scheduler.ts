@@ -20,6 +20,7 @@ import type { Pass, Segment } from '../base/pass.ts'
 import type { ChunkStore } from '../kv/chunk-store.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import { withoutAnswers } from '../model/config.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { rowsBetween } from '../pack/placements.ts'
 import { type Planning, placedCost } from './chunks.ts'
@@ -52,7 +53,8 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> & Partial<StatesModel>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> &
+  Partial<StatesModel & Pick<LoadedModel, 'bothWays'>>
 
 /** The part that passes need whose states are read; absent if the model gives none. */
 type StatesModel = Pick<LoadedModel, 'through' | 'scoresOf' | 'finalStates'>
@@ -221,14 +223,21 @@ export class Scheduler {
     return ids.length - rowsBetween(placements, cached, ids.length)
   }
 
-  #check({ ids }: Job): void {
+  #check({ ids, states, whole }: Job): void {
     const { context } = this.#cache
-    const { vocab } = this.#model.config
+    const { passTokens, config, bothWays } = this.#model
+    const { vocab } = config
+    if (bothWays && !states) throw withoutAnswers(config)
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
     const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
+    if (whole && ids.length > passTokens)
+      throw new ForetokenError(
+        'context_exceeded',
+        `the text has ${ids.length} tokens, and this model reads at most ${passTokens} at once; shorten it, or load with a larger context`,
+      )
     if (ids.length > context)
       throw new ForetokenError(
         'context_exceeded',

@@ -36,6 +36,8 @@ export interface Job {
   readonly kv?: KvReader
   /** Whether nobody waits for its first token: others go first, `last` behind all. Default false. */
   readonly bulk?: boolean | 'last'
+  /** Whether its prompt is read in one pass, since its tokens see those behind them. Default false. */
+  readonly whole?: boolean
   /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
@@ -160,6 +162,10 @@ export class Task implements Candidate {
 
   get bulk(): boolean | 'last' {
     return this.job.bulk ?? false
+  }
+
+  get whole(): boolean {
+    return this.job.whole ?? false
   }
 
   /** Whether it reads what its prompt computes instead of answering. */

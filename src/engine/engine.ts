@@ -232,6 +232,7 @@ export class Engine implements TextService {
    */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
     return this.#whileOpen(() => {
+      this.#model.requireAnswers()
       const ids = withArguments('savePrefix', () => {
         checkPrompt(opening)
         return openingIds(this.tokenizer, this.archive.tokenizer, opening)
@@ -308,7 +309,7 @@ export class Engine implements TextService {
 
   get #bulk() {
     const { archive, tokenizer, context } = this
-    return { archive, tokenizer, context, passTokens: this.#model.passTokens, scheduler: this.#scheduler }
+    return { archive, tokenizer, context, model: this.#model, scheduler: this.#scheduler }
   }
 
   /**

@@ -27,7 +27,9 @@ import type { PromptInput, TokenRange } from '../base/prompt.ts'
 import type { OpenGuides } from '../decode/guide.ts'
 import { type SamplingOptions, samplingChecks } from '../decode/sampling-options.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
+import { specOf } from '../model/families/index.ts'
 import { ignoredKeysOf } from '../model/ignored-keys.ts'
+import { seesBothWays } from '../model/layer.ts'
 import type { ModelOptions } from '../model/model-options.ts'
 import { checkedSource } from '../model/source.ts'
 import { type PrefillMode, prefillModes } from '../predict/choice.ts'
@@ -309,7 +311,9 @@ export function pagesBeforeEvicting(pages: number, context: number, pageBytes: n
 /** Completes and checks an engine's options. Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
-  const passTokens = Math.min(options.passTokens ?? 256, context)
+  // A text that sees both ways is read in one pass, whatever its length.
+  const whole = seesBothWays(specOf(archive.config))
+  const passTokens = whole ? context : Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
   return {

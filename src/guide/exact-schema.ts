@@ -29,12 +29,21 @@ const time =
 const edge = '[a-zA-Z0-9]'
 const label = `(?:${edge}{1,2}|${edge}[a-zA-Z0-9-]${edge}|${edge}[a-zA-Z0-9-](?:${edge}[a-zA-Z0-9-]|-${edge})(?:[a-zA-Z0-9-]{0,58}${edge})|${edge}[a-zA-Z0-9-]{2}${edge})`
 
+interface Format {
+  readonly pattern: string
+  readonly longest?: number
+  /** Whether the engine's own reading of the format holds, too. */
+  readonly beside?: true
+}
+
 /** Patterns of formats, in the engine's syntax. */
-const formats = new Map<unknown, { readonly pattern: string; readonly longest?: number }>([
+const formats = new Map<unknown, Format>([
   ['date', { pattern: `^${date}$` }],
   ['time', { pattern: `^${time}$` }],
   ['date-time', { pattern: `^${date}[tT]${time}$` }],
   ['hostname', { pattern: `^${label}(?:\\.${label})*$`, longest: 253 }],
+  // RFC 3986 lets a URI end behind its scheme; validators in use do not.
+  ['uri', { pattern: '^[^:]*:[^?#]', beside: true }],
 ])
 
 /** Patterns of encodings (RFC 4648 and RFC 2045); undefined where any text is one. */
@@ -127,7 +136,7 @@ function rewritten(kind: string, schema: Schema, path: string): boolean {
   }
   const known = formats.get(format)
   if (known) {
-    delete schema.format
+    if (!known.beside) delete schema.format
     addPattern(schema, known.pattern)
     const { maxLength = Number.POSITIVE_INFINITY } = schema
     if (known.longest !== undefined && typeof maxLength === 'number')

@@ -10,7 +10,8 @@ import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
 import type { ModelArchive, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
-import { requireAlike } from './config.ts'
+import { requireAlike, withoutAnswers } from './config.ts'
+import { DenseLayers } from './dense.ts'
 import { Embedding } from './embedding.ts'
 import { Exclusive } from './exclusive.ts'
 import { specOf } from './families/index.ts'
@@ -28,6 +29,7 @@ import {
   requireKeysAndValues,
   requireWholeContext,
   ropesOf,
+  seesBothWays,
 } from './layer.ts'
 import { LayerRunner, type Rows } from './layer-runner.ts'
 import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
@@ -46,6 +48,8 @@ export class LoadedModel {
   /** Distinguishes this model's weights from others of the same shapes. */
   readonly identity: string
   readonly passTokens: number
+  /** Whether tokens see those behind them, so that a text is read in one pass and has no next token. */
+  readonly bothWays: boolean
   readonly pool: KvPool
   /** How pages hold K, by layer; undefined for layers whose K is stored unchanged. */
   readonly keyBalances: readonly (KeyBalance | undefined)[]
@@ -55,6 +59,7 @@ export class LoadedModel {
   readonly #layers: readonly Layer[]
   readonly #runner: LayerRunner
   readonly #head: Head
+  readonly #dense: DenseLayers
   readonly #ropes: readonly RopeSpec[]
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output or MLP output
@@ -94,6 +99,8 @@ export class LoadedModel {
     this.#backend = backend
     this.#embedding = new Embedding(backend, config, spec, weights)
     this.#spec = spec
+    this.bothWays = seesBothWays(spec)
+    this.#dense = new DenseLayers(backend, config, weights)
     this.keyBalances = spec.layers.map(({ biases }, index) => {
       const bias = biases.qkv ? weights.keyBiases.get(`layers.${index}.kBias`) : undefined
       return bias && keyBalance(bias, config)
@@ -190,6 +197,8 @@ export class LoadedModel {
         'bad_argument',
         `a pass of ${pass.ids.length} tokens exceeds the ${this.passTokens} that buffers were made for; give fewer at once`,
       )
+    if (this.bothWays && pass.segments.some(({ past }) => past > 0))
+      throw new ForetokenError('internal', 'a text of a model that sees both ways was split between passes')
     if (pass.placed) this.#place(pass.placed)
     this.#backend.plan(pass.segments, this.#ropes)
     this.#embedding.write(this.#x, pass.ids)
@@ -300,6 +309,16 @@ export class LoadedModel {
    */
   finalStates(picked: readonly number[]): Promise<Float32Array> {
     return this.#head.normed(this.#x, picked, this.#h)
+  }
+
+  /** Returns the vectors that the dense layers make of pooled states, (hidden) each. */
+  project(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+    return this.exclusive(() => this.#dense.run(states))
+  }
+
+  /** Throws `unsupported` for a model that sees both ways: it has no next token. */
+  requireAnswers(): void {
+    if (this.bothWays) throw withoutAnswers(this.config)
   }
 
   #attending(index: number): AttentionLayer {

@@ -1,4 +1,6 @@
 /** Patterns of schemas mean what they mean in ECMA-262, as the host's own RegExp reads it. */
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import formats from 'ajv-formats'
 import { describe, expect, test } from 'vitest'
 import type { JsonSchema } from '../../src/index.ts'
 import { accepts, bytesGuides } from '../helpers/bytes-guides.ts'
@@ -215,6 +217,28 @@ test('formats are kept to: days of months and leap years, leap seconds, host nam
     expect([one, format('hostname', one)]).toEqual([one, false])
   const both = guide({ type: 'string', format: 'date', pattern: '^2024', maxLength: 10 })
   expect([accepts(guides, both, '"2024-02-29"'), accepts(guides, both, '"2023-02-28"')]).toEqual([true, false])
+})
+
+test('a URI goes on behind its scheme, as validators in use want it', () => {
+  const ajv = new Ajv2020()
+  formats.default(ajv)
+  const valid = ajv.compile({ type: 'string', format: 'uri' })
+  const format = (text: string) => accepts(guides, guide({ type: 'string', format: 'uri' }), JSON.stringify(text))
+  const given = [
+    'a:b',
+    'urn:x:y',
+    'http://a',
+    'a://',
+    'a:/b?c#d',
+    'mailto:a@b.c',
+    'a:',
+    'a:?b',
+    'a:#b',
+    'a',
+    '//a/b',
+    ':b',
+  ]
+  for (const one of given) expect([one, format(one)]).toEqual([one, valid(one)])
 })
 
 test('encodings are kept to, and what can not be is refused with its place', () => {
