@@ -191,7 +191,7 @@ export class Route implements RoutedAnswer {
   }
 
   #decide(): Decision<RemoteCompanion> {
-    const { prompt, prefill = 'exact', maxTokens, after = [], guide, verify } = this.#request
+    const { prompt, prefill = 'exact', maxTokens, after = [], guide, verify, chunks = [] } = this.#request
     const { leastTokens = 32 } = this.#options
     // A guide stays here: a companion may read the prompt, but not choose the tokens.
     const ways = (this.#options.ways ?? ['remote', 'relay', 'race'])
@@ -199,12 +199,14 @@ export class Route implements RoutedAnswer {
       // A race that moves goes on from tokens that were not checked.
       .filter((way) => way !== 'race' || !verify)
     const tokens = prompt.length - this.#expected.from
+    // Chunks are kept here, so their prompts are read here.
+    const here = tokens < leastTokens || maxTokens === 0 || after.length > 0 || chunks.length > 0
     const { waiting, running } = this.#engine.stats
     return this.#router.decide({
       tokens,
       predicted: prefill !== 'exact',
       bytesPerToken: bytesPerToken(this.#engine, this.#codec),
-      ways: tokens < leastTokens || maxTokens === 0 || after.length > 0 ? [] : ways,
+      ways: here ? [] : ways,
       localQueueMs: (waiting + running / 4) * 20,
     })
   }

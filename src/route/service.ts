@@ -8,7 +8,7 @@ import { withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Checks, checkedFields, nameOf, withMethods } from '../base/fields.ts'
 import { Lifetime } from '../base/lifetime.ts'
-import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import type { PreparedPrompt, PromptInput, TokenRange } from '../base/prompt.ts'
 import { after } from '../base/timeout.ts'
 import { Trace } from '../base/trace.ts'
 import type { SchedulerStats } from '../decode/scheduler.ts'
@@ -147,7 +147,8 @@ export class Routed implements TextService {
       if (performance.now() - this.#asked > statusMs) void this.refresh()
     }
     if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
-    const routed: TokenRequest = { ...checked, prompt: ids, raw: true, seed }
+    const chunks = checked.chunks ?? chunksOf(checked.prompt)
+    const routed: TokenRequest = { ...checked, prompt: ids, raw: true, seed, ...(chunks && { chunks }) }
     return new Route(this.#engine, this.#options, this.router, routed, trace, onEnd)
   }
 
@@ -211,4 +212,9 @@ function randomSeed(): number {
 /** Returns true if an engine has computed between two readings of its counts. */
 function computed(before: SchedulerStats, after: SchedulerStats): boolean {
   return before.running > 0 || after.running > 0 || before.passes !== after.passes
+}
+
+/** Returns the places of a prepared prompt's chunks, which its ids alone do not have. */
+function chunksOf(prompt: PromptInput): readonly TokenRange[] | undefined {
+  return isPrepared(prompt) ? prompt.chunks?.map(({ from, to }) => ({ from, to })) : undefined
 }

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { folderFiles } from '../../node/model-files.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { chunkHead } from '../../src/decode/placing.ts'
-import { Engine, type EngineOptions, memorySource } from '../../src/index.ts'
+import { Engine, type EngineOptions, memorySource, Routed, StaticCompanions } from '../../src/index.ts'
 import { writePredictor } from '../../src/predict/file.ts'
 import { answer, randomPrompt } from '../helpers/answers.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -178,6 +178,23 @@ describe('marks', () => {
     expect(() => engine.submit({ ...promptOf([0]), prefill: 'auto' })).toThrow(/predictor/)
     expect(() => engine.submit({ ...promptOf([0]), prefill: 'predicted', verify: true })).toThrow(/verify/)
   })
+})
+
+test('a routed service keeps and places chunks here', async () => {
+  const engine = await tiny()
+  const routed = new Routed(engine, { companions: new StaticCompanions([]) })
+  const texts = [
+    'The mill was built by the river in 1846 and burnt twice. ',
+    'A harbour needs a wall, a light and a dog. ',
+  ]
+  const asked = (order: readonly number[]) => [
+    { role: 'user' as const, content: order.map((at) => ({ type: 'text' as const, text: texts[at]!, chunk: true })) },
+  ]
+  const result = async (order: readonly number[]) =>
+    routed.submit({ prompt: await routed.prepare(asked(order)), maxTokens: 2, verify: true }).result()
+  expect((await result([0, 1])).placed_tokens).toBeUndefined()
+  await routed.keepChunks()
+  expect((await result([1, 0])).placed_tokens).toBeGreaterThan(60)
 })
 
 test('the pass size changes no bit', async () => {

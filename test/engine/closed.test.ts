@@ -59,6 +59,7 @@ describe('a closed engine', async () => {
     ['logits', () => engine.logits(ids)],
     ['savePrefix', () => engine.savePrefix('x'.repeat(100))],
     ['loadPrefix', () => engine.loadPrefix(file)],
+    ['keepChunks', () => engine.keepChunks()],
     ['kvOf', () => read(engine.kvOf(ids, { codec: 'f32', key }))],
     ['a stream of K and V that nobody had read', () => read(stream)],
     ['expectKv', () => engine.expectKv(ids)],
