@@ -157,6 +157,8 @@ describe('refused with 400 within a second, while others go on:', () => {
     ['a grammar without its root', { grammar: 'rot ::= "a"' }, /root/],
     ['tokens in a grammar', { grammar: 'root ::= <[12]> "a"' }, /token/],
     ['two shapes', { guided_regex: 'a', guided_choice: ['a'] }, /guided_regex and guided_choice/],
+    ['no choices', { guided_choice: [] }, /guided_choice is empty/],
+    ['no choices of a kind', { structured_outputs: { choice: [] } }, /is empty; give at least one text/],
     ['a part that is not supported', { structured_outputs: { structural_tag: 'x' } }, /structural_tag/],
     ['a format without its schema', { response_format: { type: 'json_schema' } }, /schema/],
   ])('%s', async (_, change, message) => {

@@ -300,3 +300,18 @@ test('guides that would end the rule that they are put in are refused', () => {
     expect(() => ruleOf(guide)).toThrow(expect.objectContaining({ code: 'bad_argument' }))
   expect(ruleOf({ kind: 'regex', regex: 'a\\\\' })).toBe('/a\\\\/')
 })
+
+test('arguments that are no object are refused with the name of the tool', () => {
+  const written = (type: unknown) =>
+    toolGrammar(
+      toolFormats.hermes,
+      [{ name: 'clock', parameters: { type } }],
+      { required: true, parallel: false },
+      () => undefined,
+    )
+  for (const type of ['string', ['array', 'null']])
+    expect(() => written(type)).toThrow(
+      expect.objectContaining({ code: 'bad_argument', message: expect.stringContaining('the tool clock are of type') }),
+    )
+  expect(written(['object', 'null'])).toBe(written('object'))
+})
