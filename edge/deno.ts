@@ -4,7 +4,7 @@
 import { ForetokenError } from '../src/index.ts'
 
 export * from './index.ts'
-export { spawnText } from './web-text.ts'
+export { spawnGuides, spawnText } from './web-workers.ts'
 
 export interface ServeOptions {
   /** The app's. */

@@ -38,7 +38,16 @@ export { nearest, nearestOf } from './base/nearest.ts'
 export { nextTurn } from './base/next-turn.ts'
 export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
-export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
+export type {
+  ChatMessage,
+  Message,
+  PreparedPrompt,
+  PromptChunk,
+  PromptInput,
+  PromptTimes,
+  TextPart,
+  TokenRange,
+} from './base/prompt.ts'
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
 export { after, within } from './base/timeout.ts'
@@ -68,10 +77,12 @@ export {
   type Way,
 } from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export type { GuideWorkers } from './guide/guide-worker.ts'
 export { openGuides } from './guide/guides.ts'
 export type { GuideInstance } from './guide/instance.ts'
 export { guideNameOf, guideNames, guideOf, type NamedGuides } from './guide/named.ts'
 export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
+export type { FromGuideWorker, SpawnGuides, ToGuideWorker } from './guide/worker-messages.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'

@@ -2,7 +2,9 @@
 import { fileURLToPath } from 'node:url'
 import { listening, type Served } from './listening.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+/** The command, from its sources or as it ships, where all of its parts lie beside its start. */
+const source = import.meta.url.endsWith('.ts')
+const main = fileURLToPath(new URL(source ? '../../cli/main.ts' : './cli.js', import.meta.url))
 
 export interface Started extends Served {
   readonly key: string

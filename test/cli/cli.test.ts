@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { builtCommand } from '../helpers/built-command.ts'
 import { type Kill, runCli } from '../helpers/run-cli.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 
@@ -184,7 +184,7 @@ test.skipIf(!existsSync('/dev/full'))('output that does not fit on the disk is r
   for (const args of [['--help'], ['ls'], ['run', '-m', model, '-n', '2', 'x']]) {
     const full = await open('/dev/full', 'w')
     const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
-    const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', full.fd, 'pipe'] })
+    const child = spawn(process.execPath, [builtCommand, ...args], { env, stdio: ['ignore', full.fd, 'pipe'] })
     let err = ''
     child.stderr!.on('data', (data) => {
       err += data

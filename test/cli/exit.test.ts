@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { exitCodes } from '../../cli/exit.ts'
 import { generalHelp } from '../../cli/help.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { startCli } from '../helpers/cli-process.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 beforeAll(() => {
@@ -24,7 +24,7 @@ const env = () => ({ ...process.env, FORETOKEN_HOME: join(folder, 'home'), HF_EN
 
 function foretoken(args: readonly string[], input: string | Uint8Array = '', cwd = folder) {
   return new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
-    const child = spawn(process.execPath, [main, ...args], { env: env(), cwd })
+    const child = spawn(process.execPath, [builtCommand, ...args], { env: env(), cwd })
     const got = { out: '', err: '' }
     child.stdout.on('data', (text) => (got.out += text))
     child.stderr.on('data', (text) => (got.err += text))
@@ -94,7 +94,7 @@ describe('the exit code', () => {
       ]
       for (const line of lines) {
         const child = spawn('bash', ['-c', `${line} >/dev/null; echo "\${PIPESTATUS[0]}"`], {
-          env: { ...env(), NODE: process.execPath, CLI: main, MODEL: model },
+          env: { ...env(), NODE: process.execPath, CLI: builtCommand, MODEL: model },
           stdio: ['ignore', 'pipe', 'pipe'],
         })
         let [out, err] = ['', '']
@@ -154,7 +154,7 @@ describe('"-" is a stream', () => {
     const common = ['-m', model, '--threads', '1', '--context', '200']
     const system = 'You speak of rivers, mills and harbours only.'
     const saved = await new Promise<{ bytes: Buffer; err: string }>((resolve) => {
-      const child = spawn(process.execPath, [main, 'prefix', 'save', '-', '--system', system, ...common], {
+      const child = spawn(process.execPath, [builtCommand, 'prefix', 'save', '-', '--system', system, ...common], {
         env: env(),
       })
       const parts: Buffer[] = []

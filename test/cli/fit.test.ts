@@ -3,7 +3,6 @@ import { spawnSync } from 'node:child_process'
 import { access, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { documentIds, readDocuments } from '../../cli/fit/documents.ts'
@@ -11,9 +10,9 @@ import type { Search } from '../../cli/fit/search.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { readPredictor, writePredictor } from '../../src/predict/file.ts'
 import type { SharedPlan } from '../../src/predict/plan.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 let data: string
@@ -29,7 +28,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 function foretoken(...args: string[]) {
   const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { env, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [builtCommand, ...args], { env, encoding: 'utf8' })
   return { code: status, out: stdout, err: stderr }
 }
 
@@ -94,7 +93,7 @@ describe('foretoken fit', () => {
     const args = fitting('-').map((arg) => (arg === data ? '-' : arg))
     const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
     const input = gunzipSync(await readFile(data))
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { env, cwd, input })
+    const { status, stdout, stderr } = spawnSync(process.execPath, [builtCommand, ...args], { env, cwd, input })
     expect({ status, err: `${stderr}` }).toEqual({
       status: 0,
       err: expect.stringMatching(/^stdout: .*--predictor FILE\n$/),

@@ -3,13 +3,12 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { filesFolder } from '../../node/store.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { fileServer } from '../helpers/file-server.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const bytes = tinyGguf()
 let folder: string
 let model: string
@@ -25,7 +24,7 @@ const home = () => join(folder, 'home')
 function foretoken(args: readonly string[], input: string | Uint8Array = '') {
   return new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
     const env = { ...process.env, FORETOKEN_HOME: home(), HF_HOME: join(folder, 'hf'), HTTP_PROXY: '', http_proxy: '' }
-    const child = spawn(process.execPath, [main, ...args], { env })
+    const child = spawn(process.execPath, [builtCommand, ...args], { env })
     const got = { out: '', err: '' }
     child.stdout.on('data', (text) => (got.out += text))
     child.stderr.on('data', (text) => (got.err += text))

@@ -3,17 +3,16 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadEngine } from '../../node/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { writePredictor } from '../../src/predict/file.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { postChat, startCli } from '../helpers/cli-process.ts'
 import { writeOnnxFolder } from '../helpers/onnx-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-onnx-'))
 const [model, exported, predictor] = ['tiny.gguf', 'exported', 'tiny.safetensors'].map((name) =>
   join(folder, name),
@@ -31,7 +30,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 function foretoken(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
     const env = { ...process.env, FORETOKEN_HOME: folder, NO_COLOR: '1' }
-    const own = ['--disable-warning=ExperimentalWarning', cli, ...args]
+    const own = ['--disable-warning=ExperimentalWarning', builtCommand, ...args]
     const child = execFile(process.execPath, own, { env, maxBuffer: 1 << 24 }, (error, out, err) =>
       resolve({ code: error ? Number(error.code ?? 1) : 0, out, err }),
     )

@@ -5,13 +5,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chatBody } from '../helpers/ask.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { postChat as chat, startCli } from '../helpers/cli-process.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 beforeAll(() => {
@@ -59,7 +58,7 @@ test('a stop refuses a request whose body is still arriving, and does not wait f
 
 test('an unread log delays neither answers nor the end', async () => {
   const args = ['serve', '-m', model, '--port', '0', '--threads', '1']
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [builtCommand, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = once(child, 'close')
   let err = ''
   child.stderr.on('data', (text) => (err += text))

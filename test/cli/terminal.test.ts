@@ -3,11 +3,10 @@ import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { builtCommand } from '../helpers/built-command.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 /** Runs a command with stdout and stderr on a terminal of its own, and prints what came out there. */
 const onTerminal = `
 import os, pty, subprocess, sys
@@ -35,8 +34,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 function run(terminal: boolean, ...args: string[]): Promise<string> {
   const [command, ...rest] = terminal
-    ? ['python3', '-c', onTerminal, process.execPath, main, ...args]
-    : [process.execPath, main, ...args]
+    ? ['python3', '-c', onTerminal, process.execPath, builtCommand, ...args]
+    : [process.execPath, builtCommand, ...args]
   const env = { ...process.env, NO_COLOR: '1', FORETOKEN_HOME: join(folder, 'home'), HF_HOME: join(folder, 'hf') }
   return new Promise((resolve) => {
     const child = spawn(command!, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -3,15 +3,14 @@ import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chromium } from '../../scripts/chromium.mjs'
 import { openModel } from '../../src/model/open.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { startCli } from '../helpers/cli-process.ts'
 import { writeOnnxFolder } from '../helpers/onnx-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-ttft-'))
 const model = join(folder, 'tiny.gguf')
 let server: ReturnType<typeof startCli>
@@ -33,7 +32,7 @@ function foretoken(...args: string[]): Promise<{ code: number; out: string; err:
     const env = { ...process.env, FORETOKEN_HOME: folder, NO_COLOR: '1' }
     execFile(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', cli, ...args],
+      ['--disable-warning=ExperimentalWarning', builtCommand, ...args],
       { env, maxBuffer: 1 << 24 },
       (error, out, err) => resolve({ code: error ? Number(error.code ?? 1) : 0, out, err }),
     )

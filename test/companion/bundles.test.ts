@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-// @ts-expect-error: a script without types
 import { bundles } from '../../scripts/bundles.mjs'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 

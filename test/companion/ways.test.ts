@@ -15,6 +15,7 @@ import {
 import { randomPrompt } from '../helpers/answers.ts'
 import { companionOf, type Fault, faulty, going, pairKey } from '../helpers/companion.ts'
 import { random } from '../helpers/random.ts'
+import { rounds } from '../helpers/rounds.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
 const options = { wasm: await loadWasm('auto', 1), passTokens: 64, prefixBytes: 0, guides: loadGuides }
@@ -89,10 +90,10 @@ test('an answer with a guide is made here: a companion may send K and V, but mak
 })
 
 describe.each(ways)('%s', (way) => {
-  test('50 prompts, 64 tokens each, greedily', async () => {
-    for (let at = 0; at < 50; at++)
+  test(`${rounds(10, 50)} prompts, 64 tokens each, greedily`, async () => {
+    for (let at = 0; at < rounds(10, 50); at++)
       await same(way, { prompt: fresh(33 + ((at * 37) % 300)), maxTokens: 64, ignoreEos: true })
-  }, 120_000)
+  })
 
   test.each<[string, Partial<GenerateRequest>]>([
     ['drawn by a seed, with penalties', { temperature: 1, seed: 9, presencePenalty: 1, repetitionPenalty: 1.2 }],
@@ -130,7 +131,7 @@ describe("a companion's faults cost nothing but time", () => {
   const kinds = ['cut', 'end', 'flip', 'refuse', 'redirect', 'error', 'html'] as const
   for (const way of ['remote', 'relay', 'race'] as const)
     test.each(kinds)(`${way}: %s`, async (kind) => {
-      for (let round = 0; round < 8; round++) {
+      for (let round = 0; round < rounds(3, 8); round++) {
         const at = rng.below(way === 'relay' ? 1500 : 60_000)
         const { answer, report } = await same(way, { prompt: fresh(150), maxTokens: 24, ignoreEos: true }, { kind, at })
         if (way === 'remote' && kind !== 'cut' && kind !== 'end' && kind !== 'flip') {
@@ -162,7 +163,7 @@ describe("a companion's faults cost nothing but time", () => {
 })
 
 test('hand-over: a relayed answer continues locally once its K and V have arrived', async () => {
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < rounds(2, 5); round++) {
     const { got } = await same('relay', { prompt: fresh(100), maxTokens: 200, ignoreEos: true }, undefined, true)
     expect(got.done.exact_from).toBeLessThan(200)
   }

@@ -386,6 +386,23 @@ describe('an answer of a shape', () => {
   })
 })
 
+test.each([
+  ['as the model writes calls, one at a time', undefined, false],
+  ['one at a time', true, false],
+  ['at once', false, true],
+])('tools are called %s', async (_, disabled, several) => {
+  const input_schema = { type: 'object', properties: { at: { enum: [1, 2] } }, required: ['at'] }
+  const tools = [{ name: 'clock', input_schema }]
+  const tool_choice = { type: 'any', ...(disabled !== undefined && { disable_parallel_tool_use: disabled }) }
+  const asked = { tools, tool_choice, temperature: 1, max_tokens: 300 }
+  const calls: number[] = []
+  for (let answer = 0; answer < 24; answer++) {
+    const { content } = await answered(asked)
+    calls.push(content.filter(({ type }: { type: string }) => type === 'tool_use').length)
+  }
+  expect(Math.max(...calls) > 1, String(calls)).toBe(several)
+})
+
 describe('counting', () => {
   const count = (change: object = {}) =>
     ask(app, { model: 'tiny', messages: hello, ...change }, { path: `${path}/count_tokens` })

@@ -18,15 +18,19 @@ const template =
 
 let engine: Engine
 let app: App
+/** With a context that an answer without a limit soon fills. */
+let short: Engine
 const lines: LogLine[] = []
 const appWith = (config: ServerConfig = {}) =>
   createApp({ engine, config: { ...testConfig, ...config }, onRequest: (line) => lines.push(line) })
 beforeAll(async () => {
-  const files = tinyFiles({ context: 1024, metadata: { 'tokenizer.chat_template': { text: template } } })
-  engine = await Engine.load(files, { wasm: await loadWasm('simd128', 1), threads: 1 })
+  const metadata = { 'tokenizer.chat_template': { text: template } }
+  const wasm = await loadWasm('simd128', 1)
+  engine = await Engine.load(tinyFiles({ context: 1024, metadata }), { wasm, threads: 1 })
+  short = await Engine.load(tinyFiles({ context: 128, metadata }), { wasm, threads: 1 })
   app = appWith()
 })
-afterAll(() => engine.close())
+afterAll(() => Promise.all([engine.close(), short.close()]))
 
 const paths = { chat: '/v1/chat/completions', completion: '/v1/completions', response: '/v1/responses' } as const
 type Form = keyof typeof paths
@@ -36,7 +40,8 @@ const bodies: Record<Form, Record<string, unknown>> = {
   response: { model: 'tiny', input: 'hello', max_output_tokens: 4, temperature: 0 },
 }
 const forms = Object.keys(paths) as Form[]
-const send = (form: Form, change: object = {}) => ask(app, { ...bodies[form], ...change }, { path: paths[form] })
+const send = (form: Form, change: object = {}, to = app) =>
+  ask(to, { ...bodies[form], ...change }, { path: paths[form] })
 
 /** Text and counts of an answer, in one shape. */
 async function answered(response: Response) {
@@ -50,7 +55,7 @@ async function answered(response: Response) {
     ignored: response.headers.get('x-foretoken-ignored'),
   }
 }
-const given = async (form: Form, change: object = {}) => answered(await send(form, change))
+const given = async (form: Form, change: object = {}, to = app) => answered(await send(form, change, to))
 
 describe('null is treated as absent', () => {
   const document = async () => (await ask(app, undefined, { path: '/openapi.json' })).json()
@@ -266,12 +271,14 @@ describe('fields of other servers', () => {
 
   test('limits are clamped to the context; -1 means no limit', async () => {
     const left = { logit_bias: { 97: 100 } }
+    const small = createApp({ engine: short, config: testConfig })
     for (const limit of [2147483647, 2 ** 53, 1e308, -1]) {
-      const { prompt, made } = await given('completion', { ...left, max_tokens: limit })
-      expect(prompt + made).toBe(1024)
+      const { prompt, made } = await given('completion', { ...left, max_tokens: limit }, small)
+      expect(prompt + made).toBe(128)
     }
-    const ollama = await given('chat', { ...left, max_tokens: undefined, options: { num_predict: -2, num_ctx: 4096 } })
-    expect(ollama.prompt + ollama.made).toBe(1024)
+    const other = { ...left, max_tokens: undefined, options: { num_predict: -2, num_ctx: 4096 } }
+    const ollama = await given('chat', other, small)
+    expect(ollama.prompt + ollama.made).toBe(128)
     expect(ollama.ignored).toBe('num_ctx')
     for (const form of forms)
       expect(await given(form, { n_predict: 0, max_tokens: 0, max_output_tokens: 0 })).toMatchObject({

@@ -11,16 +11,20 @@ import { llama2cFiles } from '../helpers/llama2c.ts'
 import { expectNearlySame, type Greedy, greedyOf, logitBound } from '../helpers/nearly-same.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
-import { softwareBackend } from '../helpers/webgpu.ts'
+import { ownSoftwareBackend, softwareBackend } from '../helpers/webgpu.ts'
 
 const wasm = await loadWasm('auto', 1)
 const opened: Engine[] = []
 afterAll(() => Promise.all(opened.map((engine) => engine.close())))
 
 /** The same model on both. */
-async function both(files: () => ModelFiles, options: Omit<Parameters<typeof Engine.load>[1], 'wasm'> = {}) {
+async function both(
+  files: () => ModelFiles,
+  options: Omit<Parameters<typeof Engine.load>[1], 'wasm'> = {},
+  open = () => softwareBackend(),
+) {
   const cpu = await Engine.load(files(), { ...options, wasm })
-  const gpu = await Engine.load(files(), { ...options, wasm, backend: await softwareBackend() })
+  const gpu = await Engine.load(files(), { ...options, wasm, backend: await open() })
   opened.push(cpu, gpu)
   // Two ends of a stream must agree on what model they have.
   expect(gpu.identity).toBe(cpu.identity)
@@ -74,7 +78,9 @@ test('only the top few logits are read where that is enough; tokens and log-prob
 })
 
 test.each(['f16', 'int8'] as const)('%s pages', async (kv) => {
-  const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }), { kv })
+  // A device of its own, as a program has it.
+  const open = kv === 'f16' ? ownSoftwareBackend : undefined
+  const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }), { kv }, open)
   expectNearlySame([await answersOf({ cpu, gpu }, request(1))], logitBound(cpu.archive.config, kv))
 })
 

@@ -65,7 +65,7 @@ const object = (names: number, value: object = { type: 'string' }): Guide => ({
   },
 })
 /** Takes hundreds of milliseconds. */
-const large = object(1500, { type: 'integer', minimum: 1 })
+const large = object(1000, { type: 'integer', minimum: 1 })
 const small: Guide = { kind: 'choice', choices: ['yes', 'no'] }
 /** Ends the instance that compiles it, in the worker. */
 const trapping: Guide = { kind: 'regex', regex: 'trap' }

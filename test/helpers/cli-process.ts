@@ -1,15 +1,13 @@
 /** Runs the `foretoken` command as a process that listens. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+import { builtCommand } from './built-command.ts'
 
 /** The environment without the API keys of the user who runs the tests. */
 const noKeys = { FORETOKEN_API_KEY: '', FORETOKEN_COMPANION_KEY: '' }
 
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()) {
-  const child = spawn(process.execPath, [cli, ...args], {
+  const child = spawn(process.execPath, [builtCommand, ...args], {
     env: { ...process.env, ...noKeys, ...env },
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -2,14 +2,16 @@
  * Opens the page in a real browser: `foretoken serve` with a tiny model and a predictor for it, and
  * a headless Chromium.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium as driver, type Page } from 'playwright-core'
 import { loadWasm } from '../../node/wasm.ts'
 import { chromium } from '../../scripts/chromium.mjs'
 import { Engine } from '../../src/index.ts'
 import { writePredictor } from '../../src/predict/file.ts'
+import { builtCommand, sourceCommand } from './built-command.ts'
 import { startCli } from './cli-process.ts'
 import { tinyFiles, tinyGguf } from './tiny-model.ts'
 import { tinyPredictor } from './tiny-predictor.ts'
@@ -69,13 +71,33 @@ export async function pageWorld(more: readonly string[] = []): Promise<PageWorld
   }
 }
 
-/** Finds the first random model that does not end its answers at once. */
-async function talkative(): Promise<{ readonly seed: number; readonly identity: string }> {
+interface Talkative {
+  readonly seed: number
+  readonly identity: string
+}
+
+/** Returns the first random model that does not end its answers at once; it is looked for once. */
+async function talkative(): Promise<Talkative> {
+  const asked = JSON.stringify([questions, process.env.FORETOKEN_WASM])
+  const hash = createHash('sha256').update(tinyGguf({ ...tiny, seed: 1 }))
+  const kept = join(dirname(builtCommand), `talkative-${hash.update(asked).digest('hex').slice(0, 16)}.json`)
+  if (existsSync(kept)) return JSON.parse(readFileSync(kept, 'utf8'))
+  const found = await findTalkative()
+  if (builtCommand !== sourceCommand) {
+    writeFileSync(`${kept}.${process.pid}`, JSON.stringify(found))
+    renameSync(`${kept}.${process.pid}`, kept)
+  }
+  return found
+}
+
+const questions = ['Hello', ...['Exact', 'Predicted', 'Refined', 'Stop'].map(questionOf)]
+
+async function findTalkative(): Promise<Talkative> {
   const wasm = await loadWasm('auto', 1)
   for (let seed = 1; ; seed++) {
     const engine = await Engine.load(tinyFiles({ ...tiny, seed }), { wasm })
     const long = await Promise.all(
-      ['Hello', ...['Exact', 'Predicted', 'Refined', 'Stop'].map(questionOf)].map(async (content) => {
+      questions.map(async (content) => {
         const answer = engine.submit({ prompt: [{ role: 'user', content }], maxTokens: 256, repetitionPenalty: 1.1 })
         return (await answer.result()).text.trim().length > 100
       }),

@@ -1,9 +1,7 @@
 /** Runs the `foretoken` command to its end. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+import { builtCommand } from './built-command.ts'
 
 /** What a command printed, and how it ended. */
 export interface Result {
@@ -34,7 +32,7 @@ export function runCli(
       HF_ENDPOINT: 'http://127.0.0.1:9',
       FORETOKEN_DATA: '',
     }
-    const child = spawn(process.execPath, [main, ...args], { env })
+    const child = spawn(process.execPath, [builtCommand, ...args], { env })
     let out = ''
     let err = ''
     child.stdout.on('data', (data) => {

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { type BrowserContextOptions, chromium as driver, type Page } from 'playwright-core'
 import { chromium } from '../../scripts/chromium.mjs'
-import { buildPage } from '../../scripts/web.mjs'
+import { builtPage } from './built-command.ts'
 import { browserFlags } from './page.ts'
 import { tinyGguf } from './tiny-model.ts'
 
@@ -42,7 +42,7 @@ const types: Readonly<Record<string, string>> = {
 export const modelPath = '/page/model/tiny.gguf'
 
 export async function staticPage(): Promise<StaticPage> {
-  const { files } = await buildPage()
+  const files = await builtPage()
   const model = Buffer.from(tinyGguf({ layers: 2, context: 2048 }))
   const handlers = new Map<string, Handler>()
   const seen: StaticPage['seen'] = []

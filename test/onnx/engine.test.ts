@@ -14,6 +14,7 @@ import { writePredictor } from '../../src/predict/file.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import { expectNearlySame, type Given, type Greedy, greedyOf, logitBound } from '../helpers/nearly-same.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
+import { rounds } from '../helpers/rounds.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 
@@ -54,10 +55,10 @@ async function expectAsCore(answers: readonly [asked: GenerateRequest, got: Give
   expectNearlySame(pairs, logitBound(core.archive.config))
 }
 
-describe('ids equal those of the Rust core, 20 prompts of 32 tokens', () => {
+describe(`ids equal those of the Rust core, ${rounds(7, 20)} prompts of 32 tokens`, () => {
   test.each(['exact', 'predicted'] as const)('%s', async (prefill) => {
     const pairs: [Greedy, Greedy][] = []
-    for (let at = 0; at < 20; at++) {
+    for (let at = 0; at < rounds(7, 20); at++) {
       const asked = request(at, { prefill, topLogprobs: 2 })
       const [got, want] = [await greedyOf(engine.submit(asked)), await greedyOf(core.submit(asked))]
       pairs.push([got, want])

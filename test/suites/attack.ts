@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { builtCommand } from '../helpers/built-command.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 import { type AttackName, attack, attacks, words } from './attacks.ts'
 
@@ -86,11 +87,10 @@ async function judged(name: AttackName): Promise<boolean> {
 }
 
 async function serve(keyed: boolean): Promise<{ url: string; process: ChildProcess }> {
-  const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
   const config = join(folder, 'config.json')
   const hashes = Object.values(keys).map((key) => ({ sha256: createHash('sha256').update(key).digest('hex') }))
   writeFileSync(config, JSON.stringify(keyed ? { keys: hashes } : {}))
-  const process_ = spawn(process.execPath, [cli, 'serve', '-m', model, '--port', '0', '--config', config], {
+  const process_ = spawn(process.execPath, [builtCommand, 'serve', '-m', model, '--port', '0', '--config', config], {
     env: { ...process.env, FORETOKEN_API_KEY: '' },
     stdio: ['ignore', 'ignore', 'pipe'],
   })

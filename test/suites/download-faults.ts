@@ -10,9 +10,9 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { type DownloadRequest, download } from '../../node/download.ts'
 import { asForetokenError } from '../../src/index.ts'
+import { builtCommand } from '../helpers/built-command.ts'
 import { type FileServer, fileServer, type Step } from '../helpers/file-server.ts'
 import { sha256 } from '../helpers/mock-hub.ts'
 import { type Random, random } from '../helpers/random.ts'
@@ -32,7 +32,6 @@ interface Row {
   faults: number
 }
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 /** Versions of one file; the first two are models, of equal or different lengths. */
 const gguf = [tinyGguf({ context: 64 }), tinyGguf({ context: 512, hidden: 128 })]
 const files = [gguf[0]!, gguf[1]!, random(7).bytes(gguf[0]!.length), random(8).bytes(90_000)]
@@ -236,7 +235,7 @@ async function pull(name: string, target: string, meanwhile?: (kill: () => void)
     FORETOKEN_OFFLINE: '',
     HF_HUB_OFFLINE: '',
   }
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', cli, 'pull', name], {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', builtCommand, 'pull', name], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
   })

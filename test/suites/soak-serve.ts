@@ -11,8 +11,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { builtCommand } from '../helpers/built-command.ts'
 import { random } from '../helpers/random.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
@@ -46,9 +46,8 @@ if (named === undefined) writeFileSync(model, tinyGguf({ context: 1024 }))
 const config = join(folder, 'config.json')
 writeFileSync(config, JSON.stringify({ limits: { stallSeconds: stallMs / 2000 } }))
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const args = ['serve', '-m', model, '--port', '0', '--context', '1024', '--config', config]
-const server = spawn(process.execPath, [cli, ...args], {
+const server = spawn(process.execPath, [builtCommand, ...args], {
   env: { ...process.env, FORETOKEN_API_KEY: '' },
   stdio: ['ignore', 'ignore', 'pipe'],
 })

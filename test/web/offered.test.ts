@@ -4,7 +4,7 @@
  */
 import AxeBuilder from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Handler, isolated, manifestOf, type StaticPage, sendJson, staticPage } from '../helpers/static-page.ts'
 
 let world: StaticPage
@@ -32,7 +32,7 @@ test('a 404 shows that no model is offered, and a file or an address can be give
   await page.context().close()
 })
 
-test.each<[string, Handler, RegExp]>([
+const failures: readonly [string, Handler, RegExp][] = [
   ['500', text(500, 'oh'), /answers 500 for page\/model\.json/],
   ['503', text(503, ''), /answers 503/],
   ['403', text(403, ''), /answers 403/],
@@ -45,17 +45,38 @@ test.each<[string, Handler, RegExp]>([
     /lacks a name, or files/,
   ],
   ['nothing, and hangs up', (_, response) => response.destroy(), /can't be reached/],
-])('%s shows what is wrong, and the model loads once it is corrected', async (_, handler, why) => {
+]
+
+describe('a failure shows what is wrong, and the model is offered once it is corrected', () => {
+  let page: Page
+  beforeAll(async () => {
+    page = await world.visit({ serviceWorkers: 'block' })
+  })
+  afterAll(() => page?.context().close())
+
+  test.each(failures)('%s', async (_, handler, why) => {
+    world.handlers.set(path, handler)
+    await page.goto(world.url)
+    await page.getByRole('alert').getByText(why).waitFor()
+    expect(await panel(page).textContent()).not.toContain('No model comes')
+    // A file of one's own can be used meanwhile.
+    await page.getByLabel('Pick a GGUF file').waitFor()
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByRole('alert').getByText(why).waitFor()
+    world.handlers.delete(path)
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
+  })
+})
+
+/** Of a server that answers, and of one that does not. */
+const [answered, unanswered] = [failures[0]!, failures.at(-1)!]
+test.each([answered, unanswered])('after a failure (%s) the model loads', async (_, handler, why) => {
   world.handlers.set(path, handler)
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.goto(world.url)
   await page.getByRole('alert').getByText(why).waitFor()
-  expect(await panel(page).textContent()).not.toContain('No model comes')
   expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
-  // A file of one's own can be used meanwhile.
-  await page.getByLabel('Pick a GGUF file').waitFor()
-  await page.getByRole('button', { name: 'Try again' }).click()
-  await page.getByRole('alert').getByText(why).waitFor()
   world.handlers.delete(path)
   await page.getByRole('button', { name: 'Try again' }).click()
   await page.getByRole('button', { name: /^Load tiny/ }).click()

@@ -1,7 +1,7 @@
 /** The page in a real browser: what a visitor does with it. */
-import AxeBuilder from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expectAccessible } from '../helpers/accessible.ts'
 import { asked, type PageWorld, pageWorld, questionOf, withModel } from '../helpers/page.ts'
 
 let world: PageWorld
@@ -112,30 +112,22 @@ describe('in this tab', () => {
   })
 })
 
-describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
-  test('has no accessibility violation, and fits a phone', async () => {
-    const { page } = await world.visit({ colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: 'reduce' })
-    const check = async (where: string) => {
-      const { violations } = await new AxeBuilder({ page }).analyze()
-      expect(violations.map(({ id, nodes }) => `${where}: ${id} ${nodes[0]?.html}`)).toEqual([])
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-      expect(wide, where).toBeLessThanOrEqual(0)
-    }
-    await page.goto(world.url)
-    await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
-    await check('before the model')
-    await withModel(page, world.url)
-    await page.getByRole('radio', { name: 'Refined' }).check()
-    await asked(page, questionOf('Refined'))
-    await check('chat')
-    await page.getByRole('radio', { name: 'Prepacking' }).check()
-    await page.getByRole('button', { name: 'Run padded and packed' }).click()
-    await page.locator('.outcome').waitFor()
-    await check('prepacking')
-    await page.getByRole('radio', { name: 'An endpoint' }).check()
-    await check('endpoint')
-    await page.context().close()
-  })
+test('it has no accessibility violation, light or dark, and fits a phone', async () => {
+  const { page } = await world.visit({ viewport: { width: 360, height: 740 }, reducedMotion: 'reduce' })
+  await page.goto(world.url)
+  await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
+  await expectAccessible(page, 'before the model')
+  await withModel(page, world.url)
+  await page.getByRole('radio', { name: 'Refined' }).check()
+  await asked(page, questionOf('Refined'))
+  await expectAccessible(page, 'chat')
+  await page.getByRole('radio', { name: 'Prepacking' }).check()
+  await page.getByRole('button', { name: 'Run padded and packed' }).click()
+  await page.locator('.outcome').waitFor()
+  await expectAccessible(page, 'prepacking')
+  await page.getByRole('radio', { name: 'An endpoint' }).check()
+  await expectAccessible(page, 'endpoint')
+  await page.context().close()
 })
 
 test('everything can be done by keyboard', async () => {

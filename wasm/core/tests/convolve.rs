@@ -99,7 +99,7 @@ impl World {
         let mut row = 0;
         for &(sequence, past, length) in parts {
             for position in past..past + length {
-                for (channel, &found) in out[row].iter().enumerate() {
+                for (channel, &got) in out[row].iter().enumerate() {
                     let inputs: Vec<f32> = (0..=position).map(|at| self.inputs[sequence][at][channel]).collect();
                     let weights: Vec<f32> = (0..self.taps).map(|tap| self.weights[tap * channels + channel]).collect();
                     let (sum, magnitude) = small::convolve(&inputs, &weights);
@@ -112,7 +112,7 @@ impl World {
                     };
                     // A product and a sum for each tap, and the product with the factor.
                     let bound = factor.abs() * (kept + magnitude * (2.0 * self.taps as f64 + 1.0) * EPS) * (1.0 + 1e-3);
-                    near(found, sum * factor, bound + 1e-30, || {
+                    near(got, sum * factor, bound + 1e-30, || {
                         format!("{context}: sequence {sequence}, position {position}, channel {channel}")
                     });
                 }

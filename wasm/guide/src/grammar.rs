@@ -1,6 +1,6 @@
 use llguidance::api::{GrammarInit, GrammarWithLexer, TopLevelGrammar};
 use llguidance::toktrie::InferenceCapabilities;
-use llguidance::{JsonCompileOptions, Logger, Matcher as Engine, ParserFactory, TokenParser};
+use llguidance::{Logger, Matcher as Engine, ParserFactory, TokenParser};
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Failure};
@@ -39,8 +39,8 @@ impl Grammar {
                 parser(vocabulary.factory(), regex_grammar(text::unanchored(text)), limits)?
             }
             "lark" => {
-                text::check_lark(text, limits)?;
-                parser(vocabulary.factory(), TopLevelGrammar::from_lark(text.to_string()), limits)?
+                let lark = text::checked_lark(text, limits)?;
+                parser(vocabulary.factory(), TopLevelGrammar::from_lark(lark), limits)?
             }
             _ => {
                 let kinds = "json_schema, json_object, choice, regex or lark";
@@ -69,9 +69,7 @@ fn json_schema(vocabulary: &Vocabulary, text: &str, limits: &Limits) -> Result<T
 }
 
 fn schema_grammar(mut schema: Value, limits: &Limits) -> TopLevelGrammar {
-    if limits.compact && schema.is_object() {
-        JsonCompileOptions { whitespace_flexible: false, ..JsonCompileOptions::default() }.apply_to(&mut schema);
-    }
+    schema::set_writing(&mut schema, limits);
     TopLevelGrammar::from_json_schema(schema)
 }
 

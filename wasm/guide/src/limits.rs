@@ -40,6 +40,8 @@ impl Limits {
             step_lexer_fuel: self.step_fuel,
             max_grammar_size: self.symbols,
             max_lexer_states: self.states,
+            // Enough for the widest object that schema.rs lets pass, so that an answer does not end in the middle.
+            max_items_in_row: 8_000,
             // Would run a large regex over the whole vocabulary before the first mask, to no limit in time.
             precompute_large_lexemes: false,
             verbose_errors: false,

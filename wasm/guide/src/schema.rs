@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use llguidance::JsonCompileOptions;
+use serde_json::{Map, Value, json};
 
 use crate::endless::is_endless;
 use crate::failure::{Code, Failure};
@@ -41,6 +42,55 @@ const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "arr
 
 /// Largest count in a schema (`minItems`, `maxLength`, ...). The engine unrolls some of them.
 const LARGEST_COUNT: u64 = 100_000;
+
+/// Most properties of one object. Each that is optional may come next, which takes four items of a row of the engine.
+const MOST_PROPERTIES: usize = 1000;
+
+/// White space between two tokens of JSON: what people and models write, but never without end, because a model that has
+/// lost its way fills an answer with blanks. Blanks after a line end indent ten levels by two, as in the grammars of llama.cpp.
+const WHITE_SPACE: &str = r"[ \t]{1,2}|(\r?\n){1,2}[ \t]{0,20}";
+
+/// Escapes of strings; `u` is for control characters without a letter of their own.
+const ESCAPES: &str = r#"nrbtf\"u"#;
+
+/// Escapes by which each text is written in one way only.
+const EXACT_ESCAPES: &str = r#"nrbtf\""#;
+
+/// Sets how the engine writes the answers to a schema. `true`, which has no place for that, becomes the empty object,
+/// which means the same; to `false` there is no answer.
+pub fn set_writing(schema: &mut Value, limits: &Limits) {
+    if *schema == Value::Bool(true) {
+        *schema = Value::Object(Map::new());
+    }
+    if schema.is_object() {
+        let white_space = if limits.compact { None } else { Some(WHITE_SPACE.to_string()) };
+        let escapes = if tells_names_apart(schema) { EXACT_ESCAPES } else { ESCAPES };
+        let options = JsonCompileOptions {
+            whitespace_flexible: false,
+            whitespace_pattern: white_space,
+            json_allowed_escapes: Some(escapes.to_string()),
+            ..JsonCompileOptions::default()
+        };
+        options.apply_to(schema);
+    }
+}
+
+/// Whether a part gives some names a schema of their own beside further names. The engine then compares names as they are
+/// written, so that `\u0061` would pass for another name than `a`.
+fn tells_names_apart(part: &Value) -> bool {
+    match part {
+        Value::Object(members) => {
+            let has =
+                |keyword: &str| members.get(keyword).is_some_and(|value| *value != json!({}) && *value != json!([]));
+            let closed = members.get("additionalProperties") == Some(&Value::Bool(false));
+            has("patternProperties")
+                || !closed && (has("properties") || has("required"))
+                || members.values().any(tells_names_apart)
+        }
+        Value::Array(items) => items.iter().any(tells_names_apart),
+        _ => false,
+    }
+}
 
 /// Parses a document, bounded in depth.
 pub fn parse(text: &str, limits: &Limits) -> Result<Value, Failure> {
@@ -119,7 +169,13 @@ impl Walk<'_> {
     fn keyword(&mut self, path: &str, keyword: &str, value: &Value) -> Result<(), Failure> {
         match keyword {
             "type" => one_type(value),
-            "properties" => self.schemas_by_name(path, value),
+            "properties" => match object(value)?.len() {
+                count if count > MOST_PROPERTIES => {
+                    let message = format!("an object may have {MOST_PROPERTIES} properties, this one has {count}");
+                    Err(Failure::new(Code::Limit, message))
+                }
+                _ => self.schemas_by_name(path, value),
+            },
             "patternProperties" => {
                 for (pattern, schema) in object(value)? {
                     let at = format!("{path}/{}", escape(pattern));

@@ -57,12 +57,15 @@ fn too_deep(limits: &Limits) -> Failure {
     Failure::new(Code::Limit, format!("a grammar may be nested {} deep", limits.depth))
 }
 
-/// Bounds the nesting of a Lark grammar and of the regexes in it, and checks the schemas in it. Its syntax is left to the
-/// engine.
-pub fn check_lark(text: &str, limits: &Limits) -> Result<(), Failure> {
+/// Bounds the nesting of a Lark grammar and of the regexes in it, and returns it with the schemas in it checked and their
+/// writing set. Its syntax is left to the engine.
+pub fn checked_lark(text: &str, limits: &Limits) -> Result<String, Failure> {
     let bytes = text.as_bytes();
+    let mut lark = String::with_capacity(text.len());
     let mut depth = 0usize;
     let mut at = 0;
+    // Where the text begins that was read and not yet copied.
+    let mut copied = 0;
     while at < bytes.len() {
         let rest = &text[at..];
         at += match bytes[at] {
@@ -82,9 +85,13 @@ pub fn check_lark(text: &str, limits: &Limits) -> Result<(), Failure> {
             b'%' if rest.starts_with("%json") => {
                 let mut values = Deserializer::from_str(&rest[5..]).into_iter::<Value>();
                 match values.next() {
-                    Some(Ok(value)) => {
+                    Some(Ok(mut value)) => {
                         schema::check(&value, limits)?;
-                        5 + values.byte_offset()
+                        schema::set_writing(&mut value, limits);
+                        let length = 5 + values.byte_offset();
+                        write!(lark, "{}%json {value}", &text[copied..at]).expect("a string grows");
+                        copied = at + length;
+                        length
                     }
                     _ => 5,
                 }
@@ -103,7 +110,8 @@ pub fn check_lark(text: &str, limits: &Limits) -> Result<(), Failure> {
             _ => rest.chars().next().map_or(1, char::len_utf8),
         };
     }
-    Ok(())
+    lark.push_str(&text[copied..]);
+    Ok(lark)
 }
 
 fn line(text: &str) -> usize {

@@ -256,7 +256,7 @@ fn wide_schemas_and_lists_end() {
     let many = |count: usize, part: &dyn Fn(usize) -> Value| {
         (0..count).map(|index| (format!("p{index}"), part(index))).collect::<serde_json::Map<_, _>>()
     };
-    let wide = json!({ "type": "object", "properties": many(2000, &|_| json!({ "type": "string", "maxLength": 10 })) });
+    let wide = json!({ "type": "object", "properties": many(1000, &|_| json!({ "type": "string", "maxLength": 10 })) });
     let chain = json!({ "$ref": "#/p0", "p60": { "type": "integer" } });
     let mut chain = chain.as_object().unwrap().clone();
     for index in 0..60 {
@@ -288,6 +288,20 @@ fn wide_schemas_and_lists_end() {
             assert_eq!(failure.code, Code::Limit, "{name}: {failure}");
         }
     }
+}
+
+#[test]
+fn a_wide_object_that_compiles_can_be_answered() {
+    for count in [10, 1000] {
+        let properties: serde_json::Map<_, _> =
+            (0..count).map(|index| (format!("p{index}"), json!({ "type": "integer" }))).collect();
+        let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+        let grammar = compile("json_schema", &schema.to_string()).expect("the schema is within the limits");
+        let answer = format!("{{\"p0\": 1, \"p{}\": 2}}", count - 1);
+        assert_eq!(feed(&mut grammar.matcher(), &answer), Ok(()), "{count} properties");
+    }
+    let properties: serde_json::Map<_, _> = (0..1001).map(|index| (format!("p{index}"), json!({}))).collect();
+    refused_at(json!({ "items": { "properties": properties } }), Code::Limit, "/items/properties");
 }
 
 #[test]

@@ -18,6 +18,48 @@ fn a_schema_accepts_what_is_valid_and_nothing_else() {
 }
 
 #[test]
+fn a_further_property_cannot_be_a_named_one_written_in_another_way() {
+    let named = r#"{ "type": "object", "properties": { "a": { "type": "integer" }, "b\n": false },
+        "additionalProperties": true }"#;
+    let pattern = r#"{ "type": "object", "patternProperties": { "^a": { "type": "integer" } } }"#;
+    for schema in [named, pattern] {
+        assert!(matches("json_schema", schema, r#"{"a":1,"c":"d"}"#), "{schema}");
+        assert!(matches("json_schema", schema, "{\"\u{e9}\u{1f600}\":\"\\n\\\"\\\\\"}"), "{schema}");
+        let lark = format!("start: %json {schema}");
+        for wrong in [r#"{"\u0061":"d"}"#, r#"{"a":"d"}"#, r#"{"c":0,"\u0061":"d"}"#] {
+            assert!(!matches("json_schema", schema, wrong), "{schema} {wrong}");
+            assert!(!matches("lark", &lark, wrong), "{schema} {wrong}");
+        }
+    }
+    // Values have it where no name could be meant.
+    let closed = r#"{ "type": "object", "properties": { "a": { "const": "\u0001" } }, "additionalProperties": false }"#;
+    assert!(matches("json_schema", closed, r#"{"a":"\u0001"}"#));
+    assert!(matches("json_schema", r#"{ "type": "string" }"#, r#""\u0001\u001f""#));
+    for wrong in [r#"{"b\n":1}"#, r#"{"b\u000a":1}"#, r#"{"b\u000A":1}"#] {
+        assert!(!matches("json_schema", named, wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn white_space_is_what_people_write_and_ends() {
+    let schema = r#"{ "type": "object", "properties": { "a": {} }, "required": ["a"] }"#;
+    let lark = format!("start: \"call \" %json {schema} | \"any \" %json true \"!\"");
+    for gap in ["", " ", "  ", "\t", "\n", "\r\n", "\n\n", "\n        ", "\n\t\t\t", &format!("\n{}", " ".repeat(20))] {
+        let answer = format!("{{{gap}\"a\":{gap}[{gap}1,{gap}{{}}]{gap}}}");
+        assert!(matches("json_schema", schema, &answer), "{answer:?}");
+        assert!(matches("json_object", "", &answer), "{answer:?}");
+        assert!(matches("lark", &lark, &format!("call {answer}")), "{answer:?}");
+        assert!(matches("lark", &lark, &format!("any {answer}!")), "{answer:?}");
+    }
+    for gap in ["   ", "\t\t\t", "\n\n\n", " \n ", &format!("\n{}", " ".repeat(21))] {
+        let answer = format!("{{\"a\":{gap}1}}");
+        assert!(!matches("json_schema", schema, &answer), "{answer:?}");
+        assert!(!matches("json_object", "", &answer), "{answer:?}");
+        assert!(!matches("lark", &lark, &format!("call {answer}")), "{answer:?}");
+    }
+}
+
+#[test]
 fn every_kind_of_grammar_matches_whole_answers() {
     assert!(matches("json_object", "", r#"{"a":[1,{"b":null}]}"#));
     assert!(!matches("json_object", "", "[1]"));
