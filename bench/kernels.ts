@@ -6,8 +6,8 @@
  *                           [NAME.wasm ...]
  *
  * Builds take turns, product by product, in batches of about a millisecond, so that other work on
- * the machine hits some batches only, and the fastest tenth shows the code. A line gives that and
- * the median, as GOP/s and as a share of the register-only rate of the build's own dot product,
+ * the machine hits some batches only, and the fastest tenth of their processor times shows the code.
+ * A line gives that and the median, as GOP/s and as a share of the register-only rate of the build's own dot product,
  * which is measured in the same turns. The shapes are those of one layer of SmolLM2-135M.
  */
 
@@ -18,7 +18,7 @@ import { kernelsOf, kinds, tensorTypeIds } from '../src/backend/wasm/abi.ts'
 import { Arena } from '../src/backend/wasm/arena.ts'
 import { defined } from '../src/base/at.ts'
 import { type TensorType, tensorBlocks } from '../src/base/model.ts'
-import { quantile, sum } from './stats.ts'
+import { cpuMs, quantile, sum } from './stats.ts'
 
 /** (n, k) of a layer's products: q, k and v; output; gate and up; down. */
 const shapes = [
@@ -98,14 +98,14 @@ function measure(rows: number): void {
     for (const run of runs) {
       const { kernels, lowering, weights } = run.build
       const iterations = 20_000
-      const peak = (iterations * kernels.peak_dot_ops()) / wall(() => kernels.peak_dot(iterations, lowering)) / 1e6
+      const peak = (iterations * kernels.peak_dot_ops()) / taken(() => kernels.peak_dot(iterations, lowering)) / 1e6
       if (round >= 0) run.peaks.push(peak)
       for (const [i, weight] of weights.entries()) {
         // About a millisecond: fewer outputs for many rows, several runs for few.
         const n = Math.min(weight.n, Math.ceil(8e6 / (weight.k * rows)) * 8)
         const repeats = Math.max(1, Math.round(6e7 / (n * weight.k * rows)))
-        const quantising = wall(() => quantise(run, rows, weight.k))
-        const ms = wall(() => {
+        const quantising = taken(() => quantise(run, rows, weight.k))
+        const ms = taken(() => {
           for (let repeat = 0; repeat < repeats; repeat++) multiply(run, rows, weight, n)
         })
         if (round < 0) continue
@@ -147,8 +147,8 @@ function multiply({ build, q, out }: Run, rows: number, { k, at }: Build['weight
   else kernels.gemm_i8(out, n, q, s, sums, at, rows, n, k, 0, kind, lowering)
 }
 
-function wall(work: () => void): number {
-  const begun = performance.now()
+function taken(work: () => void): number {
+  const begun = cpuMs()
   work()
-  return performance.now() - begun
+  return cpuMs() - begun
 }

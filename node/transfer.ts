@@ -4,7 +4,7 @@
 import { dirname } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { checkRoom, type diskSpace, megabytes } from './disk.ts'
-import { Misdirected } from './http.ts'
+import { Misdirected } from './misdirected.ts'
 import { type PartialFile, sameVersion, type Version } from './partial.ts'
 
 export interface TransferRequest {

@@ -113,9 +113,19 @@ pub unsafe fn put<I: Floats>(row: *mut f32, panel: usize, n: usize, add: bool, v
             let mut rest = [0f32; PANEL];
             I::store(rest.as_mut_ptr(), values[0]);
             I::store(rest.as_mut_ptr().add(4), values[1]);
-            for i in 0..n - first {
-                *to.add(i) = if add { *to.add(i) + rest[i] } else { rest[i] };
-            }
+            put_rest(to, n - first, add, &rest);
         }
+    }
+}
+
+/// Writes the outputs of an incomplete panel. Not inlined: that would be a third of each product's code, for the last panel of few weights.
+///
+/// # Safety
+/// `count` floats must be writable at `to`; there are at most 8.
+#[inline(never)]
+unsafe fn put_rest(to: *mut f32, count: usize, add: bool, values: &[f32; PANEL]) {
+    for (i, value) in values.iter().enumerate().take(count) {
+        // SAFETY: as above.
+        unsafe { *to.add(i) = if add { *to.add(i) + value } else { *value } };
     }
 }

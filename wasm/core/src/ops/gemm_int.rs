@@ -44,8 +44,7 @@ const fn direct_rows<D: Dots>(kind: u32) -> usize {
         U4 => D::DIRECT_U4,
         // Scales per 16 have no such path; int8 weights need more work than unpacking, so that it pays for fewer rows.
         I8S => 0,
-        _ if D::DIRECT_U4 < 2 => D::DIRECT_U4,
-        _ => 2,
+        _ => D::DIRECT_I8,
     }
 }
 
@@ -291,10 +290,8 @@ unsafe fn fold<D: Dots, const KIND: u32, const R: usize>(
         let d = eight(0);
         let with_min = KIND == U4 || KIND == I8M;
         let m = if with_min { eight(8) } else { d };
-        let s: [f32; R] = core::array::from_fn(|r| *s.add(r));
-        let sums: [f32; R] = core::array::from_fn(|r| if with_min { *sums.add(r) } else { 0.0 });
         for r in 0..R {
-            let (s, sum) = (D::Float::splat(s[r]), D::Float::splat(sums[r]));
+            let (s, sum) = (D::Float::splat(*s.add(r)), D::Float::splat(*sums.add(r)));
             for group in 0..2 {
                 let at = out.add(r * PANEL + group * 4);
                 let scale = D::Float::mul(d[group], s);

@@ -22,6 +22,8 @@ pub trait Dots: 'static {
     const EXPANDED: usize;
     /// Maximum number of rows for which unpacking u4 weights for each 4 rows was measured to be faster than expanding them once. At least 1.
     const DIRECT_U4: usize;
+    /// The same for int8 weights with one scale a block, or a scale and a minimum.
+    const DIRECT_I8: usize;
 
     /// Loads the constants. Call it outside of loops.
     fn constants() -> Self::Constants;
@@ -83,6 +85,7 @@ impl Dots for super::floats::Scalar {
     type Constants = ();
     const EXPANDED: usize = 256;
     const DIRECT_U4: usize = 8;
+    const DIRECT_I8: usize = 2;
 
     fn constants() {}
     unsafe fn halves(_: (), from: *const u16) -> [[f32; 4]; 2] {

@@ -214,6 +214,7 @@ macro_rules! relaxed_dots {
             lanes!();
             const EXPANDED: usize = 256;
             const DIRECT_U4: usize = 8;
+            const DIRECT_I8: usize = 2;
 
             #[inline(always)]
             unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -316,6 +317,45 @@ relaxed_dots!(
 #[cfg(target_feature = "relaxed-simd")]
 relaxed_dots!(Signed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums), 0);
 
+/// Returns 4 k of each of R rows in all lanes, from (R, 4 k) at `a`. For four rows a load and four shuffles: engines compute the address of each
+/// splatting load by an instruction of its own.
+///
+/// # Safety
+/// 4 R bytes must be readable at `a`.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+unsafe fn splat_rows<const R: usize>(a: *const i8) -> [v128; R] {
+    // SAFETY: as above.
+    unsafe {
+        if R < 4 {
+            return core::array::from_fn(|r| v128_load32_splat(a.add(r * 4).cast()));
+        }
+        let x = v128_load(a.cast());
+        core::array::from_fn(|r| match r {
+            0 => i32x4_shuffle::<0, 0, 0, 0>(x, x),
+            1 => i32x4_shuffle::<1, 1, 1, 1>(x, x),
+            2 => i32x4_shuffle::<2, 2, 2, 2>(x, x),
+            _ => i32x4_shuffle::<3, 3, 3, 3>(x, x),
+        })
+    }
+}
+
+/// Returns the products of 32 k, added up in i16; `products` gives those of a step. The first step needs no addition.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+fn pairs_of<const R: usize>(products: impl Fn(usize) -> [[v128; 2]; R]) -> [[v128; 2]; R] {
+    let mut sums = products(0);
+    for step in 1..kept(8) {
+        let next = products(step);
+        for r in 0..R {
+            for group in 0..2 {
+                sums[r][group] = i16x8_add(sums[r][group], next[r][group]);
+            }
+        }
+    }
+    sums
+}
+
 /// Handles u4 weights only. A lane of i16 gets 8 pairs of products, each at most 2 * 15 * 128 = 3,840 in magnitude: 30,720 in all.
 #[cfg(target_feature = "relaxed-simd")]
 pub struct Narrow;
@@ -324,7 +364,8 @@ pub struct Narrow;
 impl Dots for Narrow {
     lanes!();
     const EXPANDED: usize = 256;
-    const DIRECT_U4: usize = 4;
+    const DIRECT_U4: usize = 16;
+    const DIRECT_I8: usize = 0;
 
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -336,39 +377,34 @@ impl Dots for Narrow {
     }
     #[inline(always)]
     unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
-        let mut pairs = [[i16x8_splat(0); 2]; R];
-        for step in from..kept(to) {
-            unsafe {
-                let low = v128_load(w.add(step * 32).cast());
-                let upper = v128_load(w.add(step * 32 + 16).cast());
-                for r in 0..R {
-                    let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
-                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
-                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, upper));
+        // Only weights with scales of their own for 16 k ask for less than a block, and they are int8.
+        debug_assert!(from == 0 && to == 8);
+        unsafe {
+            let pairs = pairs_of(|step| {
+                let weights = [0, 16].map(|at| v128_load(w.add(step * 32 + at).cast()));
+                let x = splat_rows::<R>(a.add(step * R * 4));
+                x.map(|x| weights.map(|w| i16x8_relaxed_dot_i8x16_i7x16(x, w)))
+            });
+            for r in 0..R {
+                for group in 0..2 {
+                    sums[r][group] = i32x4_add(sums[r][group], i32x4_extadd_pairwise_i16x8(pairs[r][group]));
                 }
-            }
-        }
-        for r in 0..R {
-            for group in 0..2 {
-                sums[r][group] = i32x4_add(sums[r][group], i32x4_extadd_pairwise_i16x8(pairs[r][group]));
             }
         }
     }
     #[inline(always)]
     unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
-        let mut pairs = [[i16x8_splat(0); 2]; R];
-        for step in 0..kept(8) {
-            unsafe {
+        unsafe {
+            let pairs = pairs_of(|step| {
                 let bytes = v128_load(w.add(step * 16).cast());
-                let (low, high) = (v128_and(bytes, with.low), with.high(bytes));
-                for r in 0..R {
+                let weights = [v128_and(bytes, with.low), with.high(bytes)];
+                core::array::from_fn::<_, R, _>(|r| {
                     let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
-                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
-                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, high));
-                }
-            }
+                    weights.map(|w| i16x8_relaxed_dot_i8x16_i7x16(x, w))
+                })
+            });
+            pairs.map(|pairs| pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs)))
         }
-        pairs.map(|pairs| pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs)))
     }
     /// Never called, for the same reason.
     unsafe fn dots_i8<const R: usize>(_: Constants, _: *const i8, _: *const u8) -> [Sums<Self>; R] {

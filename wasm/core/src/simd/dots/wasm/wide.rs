@@ -17,21 +17,76 @@ unsafe fn widen(to: *mut u8, bytes: v128) {
     }
 }
 
-/// Multiplies 4 k with 4 outputs: products of adjacent pairs, then summed to one lane per output.
+/// Products of 4 k with 8 outputs, by row: 2 groups of 4 outputs, 2 outputs a vector, each in two lanes of 2 k.
+type Halves<const R: usize> = [[[v128; 2]; 2]; R];
+
+/// Multiplies all 32 k of R rows, one or two, with 8 outputs. `a` is the first of them, and their steps are `stride` bytes apart; `weights`
+/// gives 4 k of 8 outputs in i16, a vector for each 2 outputs. Lanes of an output are added up at the end alone.
+///
+/// # Safety
+/// 4 R bytes must be readable at each step of `a`, and 8 with two rows; `weights` must have 8 steps.
 #[inline(always)]
-fn four_outputs(x: v128, w: v128) -> v128 {
-    // All 4 lanes of `x` are the same 4 k, so both halves of it are the same.
-    let x = i16x8_extend_low_i8x16(x);
-    let low = i32x4_dot_i16x8(x, i16x8_extend_low_i8x16(w));
-    let upper = i32x4_dot_i16x8(x, i16x8_extend_high_i8x16(w));
-    i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, upper), i32x4_shuffle::<1, 3, 5, 7>(low, upper))
+unsafe fn rows<const R: usize>(
+    a: *const i8,
+    stride: usize,
+    weights: impl Fn(usize) -> [[v128; 2]; 2],
+) -> [Sums<Wide>; R] {
+    let mut sums: Halves<R> = [[[i32x4_splat(0); 2]; 2]; R];
+    for step in 0..kept(8) {
+        // SAFETY: as above.
+        let x = unsafe {
+            let at = a.add(step * stride);
+            if R == 1 { i16x8_extend_low_i8x16(v128_load32_splat(at.cast())) } else { i16x8_load_extend_i8x8(at) }
+        };
+        let x = [if R == 1 { x } else { i64x2_shuffle::<0, 0>(x, x) }, i64x2_shuffle::<1, 1>(x, x)];
+        let weights = weights(step);
+        for r in 0..R {
+            for group in 0..2 {
+                for half in 0..2 {
+                    let product = i32x4_dot_i16x8(x[r], weights[group][half]);
+                    sums[r][group][half] = i32x4_add(sums[r][group][half], product);
+                }
+            }
+        }
+    }
+    sums.map(|sums| {
+        sums.map(|[low, upper]| {
+            i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, upper), i32x4_shuffle::<1, 3, 5, 7>(low, upper))
+        })
+    })
+}
+
+/// The same for up to four rows, two at a time: with more sums than eight, engines spill them.
+///
+/// # Safety
+/// 32 R bytes must be readable at `a`, as (8 steps, R, 4 k).
+#[inline(always)]
+unsafe fn few_rows<const R: usize>(a: *const i8, weights: impl Fn(usize) -> [[v128; 2]; 2]) -> [Sums<Wide>; R] {
+    let mut sums = [[i32x4_splat(0); 2]; R];
+    // SAFETY: as above.
+    unsafe {
+        if R >= 2 {
+            let pair = rows::<2>(a, 4 * R, &weights);
+            sums[..2].copy_from_slice(&pair);
+        }
+        if R == 4 {
+            let pair = rows::<2>(a.add(8), 4 * R, &weights);
+            sums[2..].copy_from_slice(&pair);
+        }
+        if R % 2 == 1 {
+            let [last] = rows::<1>(a.add(4 * (R - 1)), 4 * R, &weights);
+            sums[R - 1] = last;
+        }
+    }
+    sums
 }
 
 impl Dots for Wide {
     lanes!();
     /// Shape (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k), i16.
     const EXPANDED: usize = 512;
-    const DIRECT_U4: usize = 1;
+    const DIRECT_U4: usize = 4;
+    const DIRECT_I8: usize = 16;
 
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -86,34 +141,21 @@ impl Dots for Wide {
     }
     #[inline(always)]
     unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
-        let mut sums = [[i32x4_splat(0); 2]; R];
-        for step in 0..kept(8) {
-            unsafe {
+        unsafe {
+            few_rows(a, |step| {
                 let bytes = v128_load(w.add(step * 16).cast());
-                for (group, four) in [v128_and(bytes, with.low), with.high(bytes)].into_iter().enumerate() {
-                    for r in 0..R {
-                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
-                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
-                    }
-                }
-            }
+                [v128_and(bytes, with.low), with.high(bytes)]
+                    .map(|four| [i16x8_extend_low_i8x16(four), i16x8_extend_high_i8x16(four)])
+            })
         }
-        sums
     }
     #[inline(always)]
     unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
-        let mut sums = [[i32x4_splat(0); 2]; R];
-        for step in 0..kept(8) {
-            unsafe {
-                for group in 0..2 {
-                    let four = v128_load(w.add(step * 32 + group * 16).cast());
-                    for r in 0..R {
-                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
-                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
-                    }
-                }
-            }
+        unsafe {
+            few_rows(a, |step| {
+                let two = |at: usize| i16x8_load_extend_i8x8(w.add(step * 32 + at).cast());
+                [[two(0), two(8)], [two(16), two(24)]]
+            })
         }
-        sums
     }
 }
