@@ -6,6 +6,7 @@ type Shaped = NamedGuides & {
   readonly tool_choice?: unknown
   readonly text?: { readonly format?: unknown } | null
   readonly output_config?: { readonly format?: unknown } | null
+  readonly output_format?: unknown
 }
 
 /** Returns the field; undefined if the body has none for this argument. */
@@ -20,7 +21,8 @@ export function fieldOf(argument: string, body: object): string | undefined {
       // The grammar of tools holds the shape of an answer without calls, too.
       return calls(fields) ? 'tools' : named(fields)
     case 'text_format':
-      return fields.text?.format ? 'text.format' : 'output_config.format'
+      if (fields.text?.format) return 'text.format'
+      return fields.output_format ? 'output_format' : 'output_config.format'
     default:
       return Object.hasOwn(fields, argument) ? argument : undefined
   }
@@ -29,7 +31,9 @@ export function fieldOf(argument: string, body: object): string | undefined {
 function named(fields: Shaped): string | undefined {
   return (
     guideNameOf(fields) ??
-    ((fields.text?.format ?? fields.output_config?.format) ? fieldOf('text_format', fields) : undefined)
+    ((fields.text?.format ?? fields.output_config?.format ?? fields.output_format)
+      ? fieldOf('text_format', fields)
+      : undefined)
   )
 }
 

@@ -6,7 +6,7 @@ import { collect, ReadAnswer } from '../endpoints/collect.ts'
 import { optionsOf } from '../endpoints/options.ts'
 import { endsTurn } from '../endpoints/tokens.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
-import { entries } from '../schemas/common.ts'
+import { entries, type z } from '../schemas/common.ts'
 import { promptedBy } from './prompt.ts'
 import { countRequest, messagesRequest } from './schemas.ts'
 import { MessageShape } from './shape.ts'
@@ -19,9 +19,15 @@ export const messages: Endpoint<typeof messagesRequest> = {
   schema: messagesRequest,
   entries: limits,
   plan(body, { engine, config, model, requestId }): Plan {
-    const { stop_sequences: stop, max_tokens, output_config } = body
+    const { stop_sequences: stop, max_tokens, output_config, output_format } = body
     const marked = body.foretoken?.chunks ?? false
-    const given = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens, marked)
+    const given = optionsOf(
+      { ...body, stop, text: shapeOf(output_config, output_format) },
+      engine,
+      config,
+      max_tokens,
+      marked,
+    )
     const { request, plan } = promptedBy(body, engine, given.guide)
     const options = { ...given, ...request }
     const { reader, format } = plan
@@ -42,6 +48,15 @@ export const messages: Endpoint<typeof messagesRequest> = {
       ...messageFrames(shape, new ReadAnswer(reading), requestId),
     }
   },
+}
+
+type Body = z.infer<typeof messagesRequest>
+
+/** Returns the shape of the answer by its present name. Throws `bad_argument` if both names give one. */
+function shapeOf(config: Body['output_config'], older: Body['output_format']): Body['output_config'] {
+  if (!older) return config
+  if (!config?.format) return { format: older }
+  throw new ForetokenError('bad_argument', 'output_config.format and output_format both give a shape; send one of them')
 }
 
 export const countTokens: Query<typeof countRequest> = {

@@ -102,11 +102,12 @@ function turnsOf({ role, content }: Message, index: number, marks: boolean): Bod
 
 type Result = Pick<
   Extract<Exclude<Message['content'], string>[number], { type: 'tool_result' }>,
-  'content' | 'cache_control'
+  'content' | 'cache_control' | 'is_error'
 >
 
 /** Returns the content of a result of a tool. A mark on the whole marks each of its texts. */
-function resultOf({ content, cache_control }: Result, marks: boolean): string | BodyPart[] {
+function resultOf({ content, cache_control, is_error: failed }: Result, marks: boolean): string | BodyPart[] {
+  if (failed && !content?.length) return 'The tool failed.'
   const whole = marks && cache_control !== undefined
   if (typeof content !== 'string')
     return (content ?? []).map((block) => partOf(whole ? { ...block, cache_control } : block, marks))

@@ -48,7 +48,7 @@ const resultBlock = z.object({
   type: z.literal('tool_result'),
   tool_use_id: z.string().max(256),
   content: z.union([z.string(), texts]).nullish(),
-  is_error: harmless('the content says what went wrong'),
+  is_error: z.boolean().nullish().openapi({ description: 'Says so to the model where there is no content.' }),
   cache_control: marking,
 })
 
@@ -122,6 +122,7 @@ const conversation = {
     .object({ effort: harmless('the model decides how much it reasons'), format: format.nullish() })
     .nullish()
     .openapi({ description: 'The shape of the answer: a JSON schema. At most one field may give it.' }),
+  output_format: format.nullish().openapi({ description: 'An older name of `output_config.format`.' }),
   speed: harmless('there is only one speed'),
   foretoken: extension
     .extend({

@@ -5,6 +5,7 @@
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { engineRegex } from './ecma.ts'
+import { makePlain } from './plain-schema.ts'
 import { jsonInLark } from './rule-chains.ts'
 import { resolved } from './schema-chains.ts'
 
@@ -42,6 +43,8 @@ const formats = new Map<unknown, Format>([
   ['time', { pattern: `^${time}$` }],
   ['date-time', { pattern: `^${date}[tT]${time}$` }],
   ['hostname', { pattern: `^${label}(?:\\.${label})*$`, longest: 253 }],
+  // OpenAPI's name of base64.
+  ['byte', { pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' }],
   // RFC 3986 lets a URI end behind its scheme; validators in use do not.
   ['uri', { pattern: '^[^:]*:[^?#]', beside: true }],
 ])
@@ -77,7 +80,8 @@ export function exactSchema(kind: string, text: string): string {
     const [schema, path] = next
     if (!isSchema(schema) || seen.has(schema)) continue
     seen.add(schema)
-    // Before its keywords change, for the reference is to a place of the caller's schema.
+    changed = atPath(kind, path, () => makePlain(schema, document as Schema)) || changed
+    // Before its keywords change further, for the reference is to a place of the caller's schema.
     if (typeof schema.$ref === 'string') pending.push([resolved(document, schema.$ref), schema.$ref.slice(1)])
     for (const keyword of [...inner, ...byName]) {
       const value = Object.hasOwn(schema, keyword) ? schema[keyword] : undefined
@@ -103,16 +107,19 @@ export function exactLark(text: string): string {
   return written + text.slice(end)
 }
 
+/** Adds to a failure of `work` where in the schema it is. */
+function atPath<T>(kind: string, path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const { code, message } = asForetokenError(error)
+    throw new ForetokenError(code, `the guide (${kind}) at ${path || 'its root'}: ${message}`, { cause: error })
+  }
+}
+
 /** Rewrites the schema's own keywords. Returns whether any changed. */
 function rewritten(kind: string, schema: Schema, path: string): boolean {
-  const at = <T>(keyword: string, work: () => T): T => {
-    try {
-      return work()
-    } catch (error) {
-      const { code, message } = asForetokenError(error)
-      throw new ForetokenError(code, `the guide (${kind}) at ${path}/${keyword}: ${message}`, { cause: error })
-    }
-  }
+  const at = <T>(keyword: string, work: () => T): T => atPath(kind, `${path}/${keyword}`, work)
   at('minProperties', () => checkLeast(schema))
   at('contentMediaType', () => checkMediaType(schema.contentMediaType))
   const { pattern, patternProperties, format, contentEncoding } = schema

@@ -46,7 +46,7 @@ export function guideOf(fields: NamedGuides): Guide | undefined {
     const named = fieldsOf('the fields', fields)
     const asked = guideNames.flatMap((name) => {
       const value = named[name]
-      const guide = asksNothing(value) ? undefined : about(name, () => readers[name](name, value))
+      const guide = !isAsked(value) ? undefined : about(name, () => readers[name](name, value))
       return guide ? [{ name, guide }] : []
     })
     const [first, second] = asked
@@ -58,6 +58,11 @@ export function guideOf(fields: NamedGuides): Guide | undefined {
       )
     return first?.guide
   })
+}
+
+/** An empty list of choices is a shape that nothing has, not the lack of one. */
+function isAsked(value: unknown): boolean {
+  return Array.isArray(value) || !asksNothing(value)
 }
 
 function asksNothing(value: unknown): boolean {
@@ -78,11 +83,17 @@ const readers: Readonly<Record<keyof NamedGuides, Reader>> = {
   structured_outputs: structured,
   guided_json: (name, value) => ofSchema(name, value),
   guided_regex: (name, value) => ({ kind: 'regex', regex: textOf(name, value) }),
-  guided_choice: (name, value) => ({ kind: 'choice', choices: listOf(name, value) }),
+  guided_choice: choicesOf,
   guided_grammar: (name, value) => ofGrammar(textOf(name, value)),
   json_schema: (name, value) => ofSchema(name, value),
   grammar: (name, value) => ofGrammar(textOf(name, value)),
   format: (name, value) => (value === 'json' ? { kind: 'json_object' } : ofSchema(name, value)),
+}
+
+function choicesOf(name: string, value: unknown): Guide {
+  const choices = listOf<string>(name, value)
+  if (choices.length > 0) return { kind: 'choice', choices }
+  throw new ForetokenError('bad_argument', `${name} is empty; give at least one text, or leave it out`)
 }
 
 /** Reads OpenAI's format: `{type}`, with the schema in `json_schema` (chats) or beside the type (responses). */
@@ -138,7 +149,7 @@ function inner(fields: NamedGuides): Guide | undefined {
 
 /** Returns the first of the fields that asks for a shape; undefined if none does. */
 export function guideNameOf(fields: NamedGuides): keyof NamedGuides | undefined {
-  return guideNames.find((name) => !asksNothing(fields[name]))
+  return guideNames.find((name) => isAsked(fields[name]))
 }
 
 /** Fields that choose how vLLM works, not what it answers. */

@@ -44,30 +44,15 @@ const typeNumbers: Readonly<Record<number, TensorType>> = {
   42: 'q2_0',
 }
 
-/** Names of the other types that ggml has or had, for messages. */
+/** Names of types that files of weights have and that are not read, for messages. */
 const unreadTypes: Readonly<Record<number, string>> = {
-  4: 'q4_2',
-  5: 'q4_3',
-  9: 'q8_1',
-  15: 'q8_k',
   16: 'iq2_xxs',
   17: 'iq2_xs',
   18: 'iq3_xxs',
   19: 'iq1_s',
   21: 'iq3_s',
   22: 'iq2_s',
-  24: 'i8',
-  25: 'i16',
-  26: 'i32',
-  27: 'i64',
-  28: 'f64',
   29: 'iq1_m',
-  31: 'q4_0_4_4',
-  32: 'q4_0_4_8',
-  33: 'q4_0_8_8',
-  36: 'iq4_nl_4_4',
-  37: 'iq4_nl_4_8',
-  38: 'iq4_nl_8_8',
   40: 'nvfp4',
 }
 
@@ -89,7 +74,7 @@ export async function readTensor(reader: GgufReader): Promise<GgufTensor> {
   if (!type)
     throw new ForetokenError(
       'unsupported',
-      `${source.name}: tensor ${show(name)} is in ${unreadTypes[number] ?? `ggml's type ${number}, which is not known`}; ` +
+      `${source.name}: tensor ${show(name)} is in ${unreadTypes[number] ?? `ggml's type ${number}`}; ` +
         `${Object.values(typeNumbers).join(', ')} are read: use a file of the model in one of these, such as Q4_K_M or Q8_0`,
     )
   const block = tensorBlocks[type]

@@ -231,8 +231,14 @@ function json(schema: unknown): string {
   return `%json ${JSON.stringify(schema)}`
 }
 
-function objectSchema({ parameters }: ToolDefinition): Schema {
-  return parameters && Object.keys(parameters).length > 0 ? { type: 'object', ...parameters } : { type: 'object' }
+function objectSchema({ name, parameters }: ToolDefinition): Schema {
+  const types = [parameters?.type ?? 'object'].flat()
+  if (!types.includes('object'))
+    throw new ForetokenError(
+      'bad_argument',
+      `the parameters of the tool ${name} are of type ${types.join(' or ')}, and arguments are one object: use the type object`,
+    )
+  return { ...parameters, type: 'object' }
 }
 
 interface NamedValues {

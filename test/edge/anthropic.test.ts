@@ -386,6 +386,38 @@ describe('an answer of a shape', () => {
   })
 })
 
+test('a shape by its older name, but not by both names', async () => {
+  const format = { type: 'json_schema', schema: { enum: ['yes', 'no'] } }
+  expect(textIn(await answered({ output_format: format, max_tokens: 30 }))).toMatch(/^"(yes|no)"$/)
+  const both = await ask(
+    app,
+    { model: 'tiny', max_tokens: 9, messages: hello, output_format: format, output_config: { format } },
+    { path },
+  )
+  expect(both.status).toBe(400)
+  expect(await both.text()).toContain('output_config.format and output_format both give a shape')
+})
+
+test('a tool that failed without a word says so to the model', async () => {
+  const history = (result: object) => [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: [{ type: 'tool_use', id: 'c1', name: 'clock', input: {} }] },
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'c1', ...result }] },
+  ]
+  const tools = [{ name: 'clock', input_schema: { type: 'object' } }]
+  const tokens = async (result: object) => {
+    const answer = await answered({ tools, messages: history(result), max_tokens: 1, tool_choice: { type: 'none' } })
+    return answer.usage.input_tokens + answer.usage.cache_read_input_tokens
+  }
+  const [failed, empty, said] = [
+    await tokens({ is_error: true }),
+    await tokens({}),
+    await tokens({ content: 'The tool failed.' }),
+  ]
+  expect(failed).toBe(said)
+  expect(failed).toBeGreaterThan(empty)
+})
+
 test.each([
   ['as the model writes calls, one at a time', undefined, false],
   ['one at a time', true, false],

@@ -19,6 +19,47 @@ const path = (name: string) => fileURLToPath(new URL(name, vectors))
 const post = (app: App, body: unknown, route = '/v1/embeddings') => ask(app, body, { path: route })
 const texts = ['the cat sat', 'on the mat', 'and then it left']
 
+describe('embeddings of a model that reads both ways', () => {
+  let engine: Engine
+  let app: App
+  beforeAll(async () => {
+    engine = await loadFolder(path('tiny-gemma-embedding/gguf/tiny-gemma-embedding-f16.gguf'))
+    app = createApp({ engine, config })
+  })
+  afterAll(() => engine?.close())
+
+  test('are those of the engine, with its prompts and fewer dimensions', async () => {
+    const body = { model, input: texts, input_type: 'query', dimensions: 24 }
+    const { data } = await (await post(app, body)).json()
+    const { vectors } = await engine.embed(texts, { kind: 'query', dimensions: 24 })
+    const got = data.map(({ embedding }: { embedding: number[] }) => embedding.map(Math.fround))
+    expect(got).toEqual(vectors.map((vector) => [...vector]))
+  })
+
+  test('are all that it makes: an answer is refused with what to use', async () => {
+    for (const route of ['/v1/chat/completions', '/v1/completions']) {
+      const body = {
+        model,
+        max_tokens: 4,
+        ...(route.includes('chat') ? { messages: [{ role: 'user', content: 'hi' }] } : { prompt: 'hi' }),
+      }
+      const response = await post(app, body, route)
+      expect([response.status, (await response.json()).error.message]).toEqual([
+        expect.any(Number),
+        expect.stringMatching(/makes embeddings and no answers.*\/v1\/embeddings/),
+      ])
+      expect(response.status, route).toBeGreaterThanOrEqual(400)
+      expect(response.status, route).toBeLessThan(600)
+    }
+  })
+
+  test('a text longer than its context is a 400 with the numbers', async () => {
+    const response = await post(app, { model, input: 'the cat sat '.repeat(120) })
+    expect(response.status).toBe(400)
+    expect((await response.json()).error.message).toMatch(/more than 255 tokens, and the context is 256/)
+  })
+})
+
 describe('embeddings', () => {
   let engine: Engine
   let app: App

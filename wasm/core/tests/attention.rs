@@ -219,10 +219,10 @@ fn attention_both_ways_equals_the_definition_and_does_not_depend_on_company() {
     let mut random = Random(seed);
     for shape in shapes() {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
-        let lengths = [1, 15, 17, 127, 128, 129, 1 + random.below(300)];
+        let lengths = [1, 17, 129, 1 + random.below(200)];
         let mut world = World::new(&mut random, shape, &lengths);
         let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
-        for (window, ahead) in [(0, usize::MAX), (1, 0), (5, 4), (100, 99), (150, 149), (0, 3)] {
+        for (window, ahead) in [(0, usize::MAX), (5, 4), (100, 99), (0, 3)] {
             (world.window, world.ahead) = (window, ahead);
             let out = world.pass(&parts);
             world.check(&parts, &out, &format!("seed {seed}, {shape:?}, window {window}, ahead {ahead}"));
