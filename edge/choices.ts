@@ -27,7 +27,7 @@ export type ChoiceEvent =
   | { readonly type: 'done'; readonly index: number; readonly done: DoneEvent }
 
 /** The part of a service that generates answers. */
-export type Answering = Pick<TextService, 'prepare' | 'submit'>
+export type Answering = Pick<TextService, 'prepare' | 'submit' | 'keepChunks'>
 
 export interface ChoiceOptions {
   /** Aborted when the answers are no longer wanted. */

@@ -12,12 +12,13 @@ import { ForetokenError, type GenerateRequest, type TextService } from '../src/i
 import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
+import { marksChunks } from './endpoints/messages.ts'
 import { ApiError, asApiError, type FieldOf } from './errors.ts'
 import { jsonOf } from './json.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
-import { finish, type RequestContext, type Server } from './server.ts'
+import { finish, hostOf, type RequestContext, type Server } from './server.ts'
 import { EventBody, eventStream, type StreamFormat } from './sse.ts'
 import { timingHeaders } from './usage.ts'
 
@@ -140,7 +141,14 @@ export class Exchange {
       },
     )
     this.hold(() => begun.cancel())
+    if (requests.some(({ prompt }) => isMarked(prompt))) this.hold(() => this.#keepChunks(service))
     return begun
+  }
+
+  /** Lets new chunks be computed behind the answer. What fails here is computed with a later prompt. */
+  #keepChunks(service: Answering): void {
+    const kept = service.keepChunks?.().catch(() => {})
+    if (kept) hostOf(this.#c).waitUntil(kept)
   }
 
   async json(choices: Choices, plan: Plan): Promise<Response> {
@@ -249,6 +257,12 @@ export class Exchange {
     for (const release of this.#held) release()
     this.#held.clear()
   }
+}
+
+/** Returns whether a prompt is a conversation with marked parts. */
+function isMarked(prompt: GenerateRequest['prompt']): boolean {
+  if (typeof prompt === 'string') return false
+  return prompt.some((message) => typeof message === 'object' && marksChunks([message]))
 }
 
 /** Resolves with the next frames that show something, or with undefined at the end. */

@@ -33,11 +33,13 @@ export function usageOf(done: readonly DoneEvent[], choices: number) {
 }
 
 /** Returns the report of one answer, without `load_ms`, which belongs to the server. */
-export function reportOf({ prefill, prefill_share, exact_from, verified, timings, build }: DoneEvent) {
+export function reportOf(done: DoneEvent) {
+  const { prefill, prefill_share, placed_tokens, exact_from, verified, timings, build } = done
   const { load_ms, prompt_tokens, ...times } = timings
   return {
     prefill,
     prefill_share,
+    ...(placed_tokens !== undefined && { placed_tokens }),
     ...(exact_from !== undefined && { exact_from }),
     ...(verified !== undefined && { verified }),
     timings: times,

@@ -14,8 +14,8 @@ const companions = [
   'config_sentence_transformers.json',
 ]
 
-/** The configuration of a module that makes embeddings. */
-const modules = /^\d{1,2}_[A-Za-z]{1,40}\/config\.json$/
+/** The configuration and the weights of a module that makes embeddings. */
+const modules = /^\d{1,2}_[A-Za-z]{1,40}\/(config\.json|model\.safetensors)$/
 
 /**
  * Returns the files to fetch: safetensors at the top of the repository with the files that belong

@@ -36,12 +36,15 @@ export async function folderFiles(path: string): Promise<OpenModelFiles> {
   }
 }
 
-/** Returns the configurations of the modules that make embeddings, such as `1_Pooling/config.json`. */
+/** Returns the files of the modules that make embeddings, such as `1_Pooling/config.json` and `2_Dense/model.safetensors`. */
 async function pooledIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder).catch(() => [])
   const names = entries.filter((name) => /^\d{1,2}_[A-Za-z]{1,40}$/.test(name)).sort()
   const found = await Promise.all(names.map((name) => filesIn(join(folder, name))))
-  return names.filter((_, index) => found[index]?.includes('config.json')).map((name) => `${name}/config.json`)
+  const wanted = ['config.json', 'model.safetensors']
+  return names.flatMap((name, index) =>
+    wanted.filter((file) => found[index]?.includes(file)).map((file) => `${name}/${file}`),
+  )
 }
 
 /** Returns the sorted names of a folder's files; none if the folder does not exist. */

@@ -38,7 +38,16 @@ export { nearest, nearestOf } from './base/nearest.ts'
 export { nextTurn } from './base/next-turn.ts'
 export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
-export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
+export type {
+  ChatMessage,
+  Message,
+  PreparedPrompt,
+  PromptChunk,
+  PromptInput,
+  PromptTimes,
+  TextPart,
+  TokenRange,
+} from './base/prompt.ts'
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
 export { after, within } from './base/timeout.ts'

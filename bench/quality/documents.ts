@@ -51,29 +51,48 @@ async function drafts(engine: Engine, options: SuiteOptions) {
     const place = at(places, index % places.length)
     const room = length - around - question.length - asked.length
     const front = place === 'front' ? 0 : place === 'end' ? room : room >> 1
-    const others = otherTokens(engine, rows, row, room, seed + index)
-    const body = [...others.slice(0, front), ...asked, ...others.slice(front)]
-    return answered(engine, [...before, ...first, ...body, ...question, ...after], { tokens: 48, group: place })
+    const others = otherPassages(engine, rows, row, room, seed + index)
+    const parts = [...cutAt(others, front), asked, ...cutAt(others, front, 'behind')]
+    const prompt = [...before, ...first, ...parts.flat(), ...question, ...after]
+    let from = before.length + first.length
+    const chunks = parts.map(({ length }) => ({ from, to: (from += length) }))
+    return answered(engine, prompt, { tokens: 48, group: place, chunks })
   })
 }
 
-/** Returns exactly `room` tokens of other passages in random order, the last one cut. */
-function otherTokens(
+/** Returns what is before, or behind, the first `front` tokens of passages; one of them may be cut. */
+function cutAt(passages: readonly (readonly number[])[], front: number, side: 'before' | 'behind' = 'before') {
+  let at = 0
+  return passages.flatMap((ids) => {
+    const cut = Math.min(Math.max(0, front - at), ids.length)
+    at += ids.length
+    const part = side === 'before' ? ids.slice(0, cut) : ids.slice(cut)
+    return part.length === 0 ? [] : [part]
+  })
+}
+
+/** Returns other passages in random order, of exactly `room` tokens together, the last one cut. */
+function otherPassages(
   engine: Engine,
   rows: readonly Passage[],
   asked: Passage,
   room: number,
   seed: number,
-): readonly number[] {
+): readonly (readonly number[])[] {
   const next = createRandom(seed)
   const left = rows.filter(({ text }) => text !== asked.text)
-  const ids: number[] = []
-  while (ids.length < room) {
+  const passages: number[][] = []
+  let filled = 0
+  while (filled < room) {
     const [row] = left.splice(Math.floor(next() * left.length), 1)
-    if (!row) requireEnough('documents', 'tokens in other passages', ids.length, room, 'a prompt')
-    else for (const id of engine.tokenize(documentText(row))) ids.push(id)
+    if (!row) requireEnough('documents', 'tokens in other passages', filled, room, 'a prompt')
+    else {
+      const ids = engine.tokenize(documentText(row)).slice(0, room - filled)
+      passages.push(ids)
+      filled += ids.length
+    }
   }
-  return ids.slice(0, room)
+  return passages
 }
 
 function documentText({ text }: Passage): string {

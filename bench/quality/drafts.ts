@@ -1,6 +1,7 @@
 /** What the suites share: cases that are made when they are judged, and prompts of exact lengths. */
 
 import { defined } from '../../src/base/at.ts'
+import type { TokenRange } from '../../src/base/prompt.ts'
 import { type Engine, ForetokenError, type Message } from '../../src/index.ts'
 
 export interface Case {
@@ -12,6 +13,8 @@ export interface Case {
   readonly continuations: readonly (readonly number[])[]
   /** Number of first tokens of the right one that are the answer; 0 if nothing is asked. */
   readonly gold: number
+  /** The parts of the prompt that could come again in another one, in order; absent if there are none. */
+  readonly chunks?: readonly TokenRange[]
 }
 
 /** A case whose answer, or other parts, the exact model has yet to write. */
@@ -55,10 +58,20 @@ export function complete(one: Case): Draft {
 export function answered(
   engine: Engine,
   prompt: readonly number[],
-  how: { readonly tokens: number; readonly ignoreEos?: boolean; readonly group?: string },
+  how: {
+    readonly tokens: number
+    readonly ignoreEos?: boolean
+    readonly group?: string
+    readonly chunks?: readonly TokenRange[]
+  },
 ): Draft {
-  const { group } = how
-  const make = async () => ({ prompt, continuations: [await answerOf(engine, prompt, how)], gold: 0 })
+  const { group, chunks } = how
+  const make = async () => ({
+    prompt,
+    continuations: [await answerOf(engine, prompt, how)],
+    gold: 0,
+    ...(chunks && { chunks }),
+  })
   return { ...(group !== undefined && { group }), key: keyOf(prompt), make }
 }
 

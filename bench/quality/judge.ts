@@ -87,8 +87,10 @@ async function judgeSuite(
 ): Promise<QualityRow[]> {
   const wanted = shares.length === 0 ? [undefined] : shares
   // Refined differs from predicted only after the first tokens, and choices are compared by their
-  // first.
-  const compared = suite === 'questions' ? names.filter((name) => name !== 'refined') : names
+  // first. Only documents come again.
+  const compared = names.filter((name) => {
+    return name === 'refined' ? suite !== 'questions' : name !== 'chunks' || suite === 'documents'
+  })
   const runs: Run[] = [
     { method: 'exact', share: 1 },
     ...wanted.flatMap((share) => compared.map((method) => ({ method, share }))),

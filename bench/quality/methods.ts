@@ -1,8 +1,10 @@
 /** Ways to have a first token early, each from the same prompt, to compare with the exact model. */
 import { at, defined } from '../../src/base/at.ts'
+import { chunkHead } from '../../src/decode/placing.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import type { Judgement } from '../../src/evaluate/judge.ts'
 import type { Engine } from '../../src/index.ts'
+import { placedShare } from '../../src/predict/cost.ts'
 import type { PredictorFile } from '../../src/predict/file.ts'
 import type { Case } from './drafts.ts'
 import { firstLayersShare, keptShare, largest, prunedShare, skippedFor, skippedShare } from './work.ts'
@@ -29,6 +31,7 @@ type Method = (one: Case, effort: Effort) => Promise<MethodResult>
 export const methodNames = {
   predicted: 'the predictor',
   refined: 'the predictor, made exact while the answer is written',
+  chunks: 'documents are computed alone and placed, all but their first tokens (after EPIC, arXiv 2410.15332)',
   truncate: 'the first 4 and the last tokens of the prompt alone',
   pop: 'late layers are skipped; their own weights make K and V (POP, arXiv 2602.03295)',
   swiftkv: 'late layers are skipped; fitted weights make K and V (SwiftKV, arXiv 2410.03960, fitted in closed form)',
@@ -70,6 +73,16 @@ export function methodsOf(engine: Engine, maps: SwiftKvMaps): Readonly<Record<Me
     predicted: (one, effort) => predicted(one, effort, 'predicted'),
 
     refined: (one, effort) => predicted(one, effort, 'refined'),
+
+    /** Runs the question and the first tokens of each chunk: a few, or as many as the share allows. */
+    async chunks({ prompt, continuations, chunks = [] }, { share }) {
+      const { length } = prompt
+      const placed = (head: number) => chunks.map(({ from, to }) => ({ from: Math.min(to, from + head), to }))
+      const shareOf = (head: number) => placedShare(config, { length, first: 0 }, placed(head))
+      const head = largest(chunkHead, length, (head) => share !== undefined && shareOf(head) <= share)
+      const how = { chunks, sinks: engine.chunks.sinks, recomputed: head }
+      return { ...(await workbench.logitsPlaced({ prompt, continuations }, how)), share: shareOf(head) }
+    },
 
     truncate(one, effort) {
       const { length } = one.prompt

@@ -3,7 +3,7 @@
  * the message that it becomes.
  */
 import { bodyMessage, messageOf } from '../../edge/endpoints/chat.ts'
-import { messagesOf } from '../../edge/endpoints/messages.ts'
+import { marksChunks, messagesOf } from '../../edge/endpoints/messages.ts'
 import { AnswerParts } from '../../edge/endpoints/parts.ts'
 import { planOf } from '../../edge/endpoints/tools.ts'
 import { type ChatRequest, chatRequest } from '../../edge/schemas/chat.ts'
@@ -23,13 +23,16 @@ export type ToolWishes = Pick<ChatRequest, 'tools' | 'tool_choice' | 'parallel_t
 export type PlanningEngine = Pick<Engine, 'tokenizer' | 'archive' | 'guides'>
 
 /**
- * The messages of a body, with calls and their results. Parts of a text are joined. Throws an ApiError
+ * The messages of a body, with calls and their results. Parts of a text are joined unless one is
+ * marked as a chunk. Throws an ApiError
  * for a result without its call, and for arguments that are no JSON object.
  */
 export function chatMessages(given: ChatRequest['messages']): ChatMessage[] {
   return messagesOf(given.map(bodyMessage)).map((message) => {
     const { content } = message
-    return Array.isArray(content) ? { ...message, content: content.map(({ text }) => text).join('') } : message
+    return Array.isArray(content) && !marksChunks([message])
+      ? { ...message, content: content.map(({ text }) => text).join('') }
+      : message
   })
 }
 

@@ -1,5 +1,6 @@
 /** `foretoken bench`: dispatches to the benchmarks. */
 import { assentTo } from '../assent.ts'
+import { benchChunksCommand } from '../bench/chunks.ts'
 import { benchLoadCommand } from '../bench/load.ts'
 import { benchModesCommand } from '../bench/modes.ts'
 import { benchPrepackCommand } from '../bench/prepack.ts'
@@ -19,16 +20,17 @@ export async function bench({ flags, operands }: Invocation, signal: AbortSignal
   if (kind === 'report' && more.length === 0) return benchReportCommand(trace ?? 'bench/record', flags)
   if (trace !== undefined || kind === 'replay' || kind === undefined)
     throw new UsageError(
-      'bench takes one of ttft, prefill, decode, modes, verified, prepack, wire, load, replay TRACE, report [DIR]',
+      'bench takes one of ttft, prefill, decode, modes, verified, chunks, prepack, wire, load, replay TRACE, report [DIR]',
     )
   if (kind === 'prefill' || kind === 'decode') return benchSpeed(kind, flags, signal)
   if (kind === 'ttft') return benchTtftCommand(flags, signal)
   if (kind === 'modes') return benchModesCommand(flags, signal)
   if (kind === 'verified') return benchVerifiedCommand(flags, signal)
+  if (kind === 'chunks') return benchChunksCommand(flags, signal)
   if (kind === 'wire') return benchWireCommand(flags, signal)
   if (kind === 'load') return benchLoadCommand(flags, signal)
   if (kind === 'prepack') return benchPrepackCommand(flags, signal)
   throw new UsageError(
-    `no benchmark ${kind}; there are ttft, prefill, decode, modes, verified, prepack, wire, load, replay TRACE, report [DIR]`,
+    `no benchmark ${kind}; there are ttft, prefill, decode, modes, verified, chunks, prepack, wire, load, replay TRACE, report [DIR]`,
   )
 }

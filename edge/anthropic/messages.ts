@@ -20,7 +20,8 @@ export const messages: Endpoint<typeof messagesRequest> = {
   entries: limits,
   plan(body, { engine, config, model, requestId }): Plan {
     const { stop_sequences: stop, max_tokens, output_config } = body
-    const given = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens)
+    const marked = body.foretoken?.chunks ?? false
+    const given = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens, marked)
     const { request, plan } = promptedBy(body, engine, given.guide)
     const options = { ...given, ...request }
     const { reader, format } = plan

@@ -7,7 +7,7 @@ import {
   type TextService,
   type ToolChoice,
 } from '../../src/index.ts'
-import { type BodyCall, type BodyMessage, messagesOf } from '../endpoints/messages.ts'
+import { type BodyCall, type BodyMessage, type BodyPart, messagesOf } from '../endpoints/messages.ts'
 import { templateOptionsOf } from '../endpoints/options.ts'
 import type { Plan } from '../exchange.ts'
 import type { Conversation } from './schemas.ts'
@@ -25,8 +25,10 @@ export interface Prompted {
  */
 export function promptedBy(body: Conversation, engine: TextService, guide?: Guide): Prompted {
   const { system, messages, tool_choice, chat_template_kwargs, foretoken } = body
-  const before: BodyMessage[] = system?.length ? [{ role: 'system', content: system }] : []
-  const turns = joined([...before, ...messages.flatMap(turnsOf)])
+  const marks = foretoken?.chunks ?? false
+  const first = typeof system === 'string' ? system : system?.map((block) => partOf(block, marks))
+  const before: BodyMessage[] = first?.length ? [{ role: 'system', content: first }] : []
+  const turns = joined([...before, ...messages.flatMap((message, index) => turnsOf(message, index, marks))])
   const prompt = messagesOf(turns)
   const template = templateOptionsOf({
     chat_template_kwargs: { ...thinkingValues(body, engine), ...chat_template_kwargs },
@@ -67,28 +69,48 @@ function thinkingValues({ thinking }: Conversation, { archive }: TextService): R
 
 type Message = Conversation['messages'][number]
 
+/** Returns a text as a part, which is a chunk if it has `cache_control` and the request `marks` such. */
+function partOf({ text, cache_control }: { text: string; cache_control?: unknown }, marks: boolean): BodyPart {
+  return { text, chunk: marks && cache_control !== undefined }
+}
+
 /** Returns the turns of a message: the results of tools, which come first, and what is said. */
-function turnsOf({ role, content }: Message, index: number): BodyMessage[] {
+function turnsOf({ role, content }: Message, index: number, marks: boolean): BodyMessage[] {
   if (typeof content === 'string') return [{ role, content }]
   const results: BodyMessage[] = []
-  const texts: { text: string }[] = []
+  const texts: BodyPart[] = []
   const thoughts: string[] = []
   const calls: BodyCall[] = []
   for (const [at, block] of content.entries()) {
     const path = `messages[${index}].content[${at}]`
-    if (block.type === 'text') texts.push(block)
+    if (block.type === 'text') texts.push(partOf(block, marks))
     else if (block.type === 'thinking') thoughts.push(block.thinking)
     else if (block.type === 'tool_use')
       calls.push({ id: block.id, name: block.name, arguments: block.input, path: `${path}.input` })
     else if (block.type === 'tool_result') {
       const answers = { id: block.tool_use_id, path: `${path}.tool_use_id` }
-      results.push({ role: 'tool', content: block.content ?? '', answers })
+      results.push({ role: 'tool', content: resultOf(block, marks), answers })
     }
   }
   if (results.length > 0 && texts.length === 0) return results
-  const said = texts.length === 1 ? texts[0]?.text : texts.length > 0 ? texts : calls.length > 0 ? null : ''
+  const [text] = texts
+  const alone = texts.length === 1 && text && !text.chunk
+  const said = alone ? text.text : texts.length > 0 ? texts : calls.length > 0 ? null : ''
   const turn = { role, content: said, calls, ...(thoughts.length > 0 && { reasoning: thoughts.join('\n\n') }) }
   return [...results, turn]
+}
+
+type Result = Pick<
+  Extract<Exclude<Message['content'], string>[number], { type: 'tool_result' }>,
+  'content' | 'cache_control'
+>
+
+/** Returns the content of a result of a tool. A mark on the whole marks each of its texts. */
+function resultOf({ content, cache_control }: Result, marks: boolean): string | BodyPart[] {
+  const whole = marks && cache_control !== undefined
+  if (typeof content !== 'string')
+    return (content ?? []).map((block) => partOf(whole ? { ...block, cache_control } : block, marks))
+  return whole ? [{ text: content, chunk: true }] : content
 }
 
 /** Joins turns of one role: their texts become parts of one. Results of tools stay apart. */
@@ -103,7 +125,7 @@ function joined(turns: readonly BodyMessage[]): BodyMessage[] {
 }
 
 function together(first: BodyMessage, second: BodyMessage): BodyMessage {
-  const texts = [first, second].flatMap(({ content }) =>
+  const texts = [first, second].flatMap(({ content }): readonly BodyPart[] =>
     typeof content === 'string' ? (content === '' ? [] : [{ text: content }]) : (content ?? []),
   )
   const thoughts = [first.reasoning, second.reasoning].filter((thought) => thought)

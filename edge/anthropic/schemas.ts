@@ -1,13 +1,16 @@
 /** Requests of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's contract. */
-import { harmless, notHere, refused, sampling, templating, z } from '../schemas/common.ts'
+import { extension, harmless, notHere, refused, sampling, templating, z } from '../schemas/common.ts'
 import { toolName } from '../schemas/tools.ts'
 
 const cache_control = harmless('prefixes are always cached, by their tokens')
 
+/** The same, on what `foretoken.chunks` makes a chunk. */
+const marking = harmless('prefixes are always cached, by their tokens; with `foretoken.chunks` it marks a chunk')
+
 const textBlock = z.object({
   type: z.literal('text'),
   text: z.string(),
-  cache_control,
+  cache_control: marking,
   citations: harmless('it is ignored'),
 })
 
@@ -46,7 +49,7 @@ const resultBlock = z.object({
   tool_use_id: z.string().max(256),
   content: z.union([z.string(), texts]).nullish(),
   is_error: harmless('the content says what went wrong'),
-  cache_control,
+  cache_control: marking,
 })
 
 const asked = z.array(z.discriminatedUnion('type', [textBlock, resultBlock], { error: otherBlock })).max(256)
@@ -120,7 +123,15 @@ const conversation = {
     .nullish()
     .openapi({ description: 'The shape of the answer: a JSON schema. At most one field may give it.' }),
   speed: harmless('there is only one speed'),
-  foretoken: sampling.foretoken,
+  foretoken: extension
+    .extend({
+      chunks: z.boolean().nullish().openapi({
+        description:
+          'Whether blocks with `cache_control` come again in other prompts, such as retrieved documents: their K and V are kept, and placed where they are known. Prefill is then `refined` unless `prefill` says otherwise. Default false.',
+      }),
+    })
+    .openapi('AnthropicForetokenExtension')
+    .nullish(),
 }
 
 const {

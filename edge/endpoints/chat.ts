@@ -10,7 +10,7 @@ import { entries } from '../schemas/common.ts'
 import { done as end, frame } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { type Answered, collect, ReadAnswer, type Reading } from './collect.ts'
-import { type BodyMessage, messagesOf } from './messages.ts'
+import { type BodyMessage, marksChunks, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
 import type { AnsweredCall, AnswerParts } from './parts.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
@@ -26,7 +26,7 @@ export const chat: Endpoint<typeof chatRequest> = {
     const id = newId('chatcmpl')
     const head = { id, created, model }
     const prompt = messagesOf(body.messages.map(bodyMessage))
-    const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens)
+    const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens, marksChunks(prompt))
     const plan = planOf(body, { engine, config }, { prompt, effort: body.reasoning_effort, guide: given.guide })
     const options = {
       ...given,
@@ -158,7 +158,8 @@ function usage(answers: readonly Pick<Answered, 'done' | 'parts'>[], choices: nu
 
 /** Returns a message of a body as all APIs have it. */
 export function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
-  const { role, content, name } = message
+  const { role, name } = message
+  const content = contentOf(message.content)
   if (role === 'tool')
     return { role, content, name, answers: { id: message.tool_call_id, path: `messages[${index}].tool_call_id` } }
   if (role !== 'assistant') return { role, content, name }
@@ -169,6 +170,11 @@ export function bodyMessage(message: ChatRequest['messages'][number], index: num
     path: `messages[${index}].tool_calls[${at}].function.arguments`,
   }))
   return { role, content, name, reasoning: message.reasoning_content, calls }
+}
+
+function contentOf(content: ChatRequest['messages'][number]['content']): BodyMessage['content'] {
+  if (typeof content !== 'object' || !content) return content
+  return content.map(({ text, foretoken }) => ({ text, chunk: foretoken?.chunks ?? false }))
 }
 
 function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {

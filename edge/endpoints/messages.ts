@@ -1,8 +1,15 @@
 /** Turns the messages of a body into those of a chat template, and checks calls and their results. */
-import type { ChatMessage, ToolCall } from '../../src/index.ts'
+import type { ChatMessage, TextPart, ToolCall } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 
-type Content = string | readonly { readonly text: string }[] | null | undefined
+type Content = string | readonly BodyPart[] | null | undefined
+
+/** A part of a message's content. */
+export interface BodyPart {
+  readonly text: string
+  /** Whether it is a chunk that comes again in other prompts. */
+  readonly chunk?: boolean
+}
 
 /** A call of a body. */
 export interface BodyCall {
@@ -36,13 +43,22 @@ export function messagesOf(messages: readonly BodyMessage[]): ChatMessage[] {
     else open = calls
     return {
       role: role === 'developer' ? 'system' : role,
-      content: typeof content === 'string' || !content ? content : content.map(({ text }) => ({ type: 'text', text })),
+      content: typeof content === 'string' || !content ? content : content.map(partOf),
       ...(name && { name }),
       ...(reasoning && { reasoning_content: reasoning }),
       ...(calls.length > 0 && { tool_calls: calls.map(callOf) }),
       ...(answers && { tool_call_id: answers.id }),
     } as ChatMessage
   })
+}
+
+/** Returns whether any part of a prompt is marked as a chunk. */
+export function marksChunks(prompt: readonly ChatMessage[]): boolean {
+  return prompt.some(({ content }) => typeof content === 'object' && content?.some(({ chunk }) => chunk))
+}
+
+function partOf({ text, chunk }: BodyPart): TextPart {
+  return { type: 'text', text, ...(chunk && { chunk }) }
 }
 
 function checkAnswered(open: readonly BodyCall[], { id, path }: { id: string; path: string }): void {

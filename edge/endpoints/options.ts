@@ -21,18 +21,19 @@ type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unkn
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
 
 /**
- * Returns the options of a body. The config decides what the body leaves open. Throws an ApiError
- * of 400.
+ * Returns the options of a body. The config decides what the body leaves open; `marked` says whether
+ * its prompt has chunks. Throws an ApiError of 400.
  */
 export function optionsOf(
   body: Sampling,
   engine: TextService,
   config: Config,
   maxTokens: number | null | undefined,
+  marked = false,
 ): Options {
   const { foretoken: more } = body
   const topK = body.top_k ?? more?.top_k ?? undefined
-  const prefill = prefillOf(more?.prefill ?? undefined, engine, config)
+  const prefill = prefillOf(more?.prefill ?? undefined, engine, config, marked)
   const options = {
     maxTokens: limitOf(maxTokens) ?? config.limits.outputTokens,
     minTokens: body.min_tokens ?? undefined,
@@ -53,7 +54,7 @@ export function optionsOf(
     guide: guideOf({ ...body, text_format: body.text?.format }),
     prefill,
     // A whole answer has not been shown to anyone before it is corrected.
-    verify: more?.verify ?? (refines(prefill) ? !body.stream : undefined),
+    verify: more?.verify ?? (refines(prefill, marked) ? !body.stream : undefined),
     rawLogprobs: more?.raw_logprobs ?? undefined,
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
@@ -85,9 +86,17 @@ export function templateOptionsOf(body: Templating): Pick<GenerateRequest, 'temp
 
 /**
  * Refuses modes that need a predictor if there is none. The config's mode falls back to exact then.
+ * Chunks need none, and an exact mode of the config is not for them.
  */
-function prefillOf(wanted: Options['prefill'], engine: TextService, config: Config): Options['prefill'] {
-  if (engine.prediction) return wanted ?? config.prefill
+function prefillOf(
+  wanted: Options['prefill'],
+  engine: TextService,
+  config: Config,
+  marked: boolean,
+): Options['prefill'] {
+  const mode = engine.prediction ? (wanted ?? config.prefill) : wanted
+  if (marked && engine.keepChunks && mode !== 'auto') return wanted ?? (mode === 'exact' ? undefined : mode)
+  if (engine.prediction) return mode
   if (wanted === undefined || wanted === 'exact') return 'exact'
   throw new ApiError(400, `prefill ${wanted} needs a predictor, and this server has none; use exact`, {
     code: 'unsupported_value',
@@ -95,8 +104,8 @@ function prefillOf(wanted: Options['prefill'], engine: TextService, config: Conf
   })
 }
 
-function refines(prefill: Options['prefill']): boolean {
-  return prefill === 'refined' || prefill === 'auto'
+function refines(prefill: Options['prefill'], marked: boolean): boolean {
+  return prefill === undefined ? marked : prefill === 'refined' || prefill === 'auto'
 }
 
 function knownIds(ids: readonly number[], engine: TextService): readonly number[] {

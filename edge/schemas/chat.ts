@@ -16,7 +16,13 @@ import {
 import { responseFormat } from './guide.ts'
 import { chatCall, chatTool, chatToolChoice, olderTools, parallelToolCalls } from './tools.ts'
 
-const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
+const part = textPart('text').extend({
+  foretoken: z.strictObject({ chunks: z.boolean().nullish() }).nullish().openapi({
+    description:
+      'With `chunks: true`, the text comes again in other prompts, such as a retrieved document: its K and V are kept, and placed where it is known. Prefill is then `refined` unless the request says otherwise.',
+  }),
+})
+const text = z.union([z.string(), z.array(part).min(1).max(256)])
 const name = z.string().max(256).nullish().openapi({ description: 'Passed to the chat template.' })
 
 const message = z

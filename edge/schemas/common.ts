@@ -267,6 +267,9 @@ export const report = z
   .object({
     prefill: z.enum(['exact', 'predicted', 'refined']),
     prefill_share: z.number(),
+    placed_tokens: z.number().int().optional().openapi({
+      description: 'Tokens of the prompt whose K and V are those of chunks that earlier prompts had at other places.',
+    }),
     exact_from: z.number().int().optional(),
     verified: z
       .union([z.literal(true), z.number().int().min(0)])

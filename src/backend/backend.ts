@@ -128,6 +128,12 @@ export function kvShapeOf({ layers, kvHeads, headDim, layerKvHeads, convolutions
   }
 }
 
+/** Returns the number of tokens behind its own that a query sees, as far as there are so many. */
+export function aheadOf({ bothWays = false, window }: AttentionSpec): number {
+  if (!bothWays) return 0
+  return window === undefined ? 2 ** 32 - 1 : window - 1
+}
+
 /**
  * The operations of a forward, with the same contract on every machine. What only some machines can
  * do is an optional capability: `fitting`, `bench`, `wire`, `shortlists`.
@@ -219,8 +225,8 @@ export interface Backend {
    */
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void
   /**
-   * out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages
-   * of `layer`. A window counts tokens in the pages, which are positions but for a segment that has
+   * out (tokens, heads * headDim) = attention of each segment of the plan over its own pages of
+   * `layer`, causal unless `spec` says that it goes both ways. A window counts tokens in the pages, which are positions but for a segment that has
    * a `position` of its own.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void

@@ -8,7 +8,27 @@ import type { ByteSource } from './bytes.ts'
  * Element type of a tensor in its file. The names are GGUF's in lower case; safetensors' F32, F16
  * and BF16 map to the same names.
  */
-export type TensorType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k'
+export type TensorType =
+  | 'f32'
+  | 'f16'
+  | 'bf16'
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q1_0'
+  | 'q2_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'mxfp4'
+  | 'tq1_0'
+  | 'tq2_0'
 
 /** Elements per block and bytes per block of each tensor type (ggml's block formats). */
 export const tensorBlocks: Readonly<Record<TensorType, { readonly elements: number; readonly bytes: number }>> = {
@@ -20,9 +40,18 @@ export const tensorBlocks: Readonly<Record<TensorType, { readonly elements: numb
   q5_0: { elements: 32, bytes: 22 },
   q5_1: { elements: 32, bytes: 24 },
   q8_0: { elements: 32, bytes: 34 },
+  q1_0: { elements: 128, bytes: 18 },
+  q2_0: { elements: 64, bytes: 18 },
+  q2_k: { elements: 256, bytes: 84 },
+  q3_k: { elements: 256, bytes: 110 },
   q4_k: { elements: 256, bytes: 144 },
   q5_k: { elements: 256, bytes: 176 },
   q6_k: { elements: 256, bytes: 210 },
+  iq4_nl: { elements: 32, bytes: 18 },
+  iq4_xs: { elements: 256, bytes: 136 },
+  mxfp4: { elements: 32, bytes: 17 },
+  tq1_0: { elements: 256, bytes: 54 },
+  tq2_0: { elements: 256, bytes: 66 },
 }
 
 /** A tensor in a file: `rows` x `cols`, row-major, `cols` contiguous (a vector has one row). */
@@ -122,6 +151,11 @@ export interface ModelConfig extends LayerShape {
    * layer with attention; absent if all have attention.
    */
   readonly convolutions?: readonly number[]
+  /**
+   * Widths of the dense layers, without activation, that make the vector of a text of its pooled
+   * state, in order; absent if there are none.
+   */
+  readonly dense?: readonly number[]
   /** Shapes of the layers, (layers); absent if all are alike. */
   readonly perLayer?: readonly LayerShape[]
 }
@@ -150,6 +184,11 @@ export interface AttentionSpec {
   readonly scale: number
   /** Tokens that a query sees, itself included; absent if it sees all before it. */
   readonly window?: number
+  /**
+   * Whether a query also sees the tokens behind its own, as many as before it, so that a text has to
+   * be read in one pass. Default false.
+   */
+  readonly bothWays?: boolean
   /** Scores s become cap * tanh(s / cap); absent if they stay as they are. */
   readonly softCap?: number
 }

@@ -13,6 +13,11 @@ export interface SequenceStates {
   /** True if states are kept for refinement, false if they are only counted. */
   readonly kept: boolean
   /**
+   * True if no states are kept: the K and V that are not exact were computed elsewhere, and refining
+   * begins with the tokens. Passes never see such states.
+   */
+  readonly placed?: boolean
+  /**
    * Appends the states of `count` positions from `end` on. Calls `values` only if states are kept.
    */
   append(count: number, values: () => Promise<Float32Array>): Promise<void>
@@ -49,6 +54,33 @@ export interface Segment {
   readonly states?: SequenceStates | undefined
 }
 
+/** K and V of consecutive tokens that were computed elsewhere, at other positions. */
+export interface PlacedKv {
+  /**
+   * Returns K, before its norm and rotation, and V of tokens `from`..`to` - 1 in a layer, (to - from,
+   * 2 kvHeads * headDim). Valid until the next call.
+   */
+  read(layer: number, from: number, to: number): Float32Array
+}
+
+/** Tokens that a pass does not run: their K and V are written before it begins. */
+export interface Placed {
+  /** Their place in a sequence. Its `start` has no meaning. */
+  readonly segment: Segment
+  readonly kv: PlacedKv
+  /** Index in `kv` of the first token. */
+  readonly from: number
+}
+
+/** Takes K and V, before the norm and the rotation of K, as a pass computes them. */
+export interface KvReader {
+  /**
+   * Takes those of the tokens from `position` on in a layer, (tokens, 2 kvHeads * headDim). Called
+   * while the pass runs, which waits for nothing.
+   */
+  take(layer: number, position: number, values: Promise<Float32Array>): void
+}
+
 /** One pass: tokens of one or many sequences on one flat axis. */
 export interface Pass {
   /** Token ids, (tokens). */
@@ -72,4 +104,8 @@ export interface Pass {
   readonly outputs: readonly number[]
   /** Rows whose final states, after the model's last norm, are read. Absent if none are. */
   readonly states?: readonly number[]
+  /** K and V that are written before the pass begins. Absent if none are. */
+  readonly placed?: readonly Placed[]
+  /** Exact segments whose K and V are read, and by whom. Absent if none are. */
+  readonly watched?: ReadonlyMap<Segment, KvReader>
 }

@@ -19,6 +19,11 @@ export interface Message {
 export interface TextPart {
   type: 'text'
   text: string
+  /**
+   * Whether the text comes again in other prompts, such as a retrieved document, so that its K and V
+   * may be kept and placed there. The ids of the prompt stay the same. Default false.
+   */
+  chunk?: boolean
 }
 
 /** A message whose content may be text, a list of parts, or null for an answer without content. */
@@ -35,6 +40,22 @@ export type PromptInput = string | readonly ChatMessage[] | readonly number[]
  */
 export interface PreparedPrompt extends ReadonlyArray<number> {
   readonly times: PromptTimes
+  /** The chunks that its parts marked; absent if none did. */
+  readonly chunks?: readonly PromptChunk[]
+}
+
+/** Tokens of a prompt, `from`..`to` - 1, that other prompts have at other places. */
+export interface TokenRange {
+  readonly from: number
+  readonly to: number
+}
+
+/** A chunk of a prompt: which of the chunk's own tokens, without what is around it, are where. */
+export interface PromptChunk extends TokenRange {
+  /** The tokens of the chunk alone. Those at its edges may differ in a prompt. */
+  readonly ids: readonly number[]
+  /** Index in `ids` of the token at `from`. */
+  readonly skip: number
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Says which tokens a request's part of a pass runs, and which of their rows give scores and states. */
 import type { Sequence } from '../kv/sequence.ts'
 import type { Chunk, ChunkRows } from '../pack/pack.ts'
+import { placedChunks } from '../pack/placements.ts'
 import type { Share } from './policy.ts'
 import type { Job, StatesReader, Task } from './task.ts'
 
@@ -11,6 +12,9 @@ export interface Planning {
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
   chunks(sequence: Sequence, ids: readonly number[], outputs: Chunk['outputs']): Chunk[]
 }
+
+/** Cost of a placed token divided by the cost of an exact row: its K and V are converted and written. */
+export const placedCost = 0.02
 
 /**
  * `step`: one decode step; `prompt`: the next tokens of a prompt, or of an answer that is recomputed;
@@ -46,17 +50,20 @@ export function chunksOf({ candidate: task, count, kind }: Part, from: number, p
   const ids = tokens.slice(from, to)
   const checked = task.checks(from, to) > 0 ? to - Math.max(from, task.unchecked.from) : 0
   const outputs = checked > 0 ? checked : choosesAt(task, kind, to) ? 'last' : 'none'
-  if (kind === 'refine') return [{ sequence, ids, outputs, kind: 'refined', from }]
+  // Without kept states all layers run again.
+  if (kind === 'refine') return [{ sequence, ids, outputs, kind: sequence.states?.placed ? 'exact' : 'refined', from }]
+  if (job.kv) return [{ sequence, ids, outputs: 'none', reader: job.kv }]
   if (job.states) {
     const states = statesOf(job.states, from === 0, to === tokens.length)
     return [{ sequence, ids, outputs: 'none', states }]
   }
+  if (sequence.states?.placed) return placedChunks(sequence, tokens, task.placements, { from, to, outputs })
   return planning?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
 }
 
 /** Returns whether the row before position `to` gives the scores of the next token. */
-export function choosesAt({ doubted, settling, sequence, tokens, job }: Task, kind: ShareKind, to: number): boolean {
-  if (job.states || settling) return false
+export function choosesAt({ doubted, settling, sequence, tokens, reads }: Task, kind: ShareKind, to: number): boolean {
+  if (reads || settling) return false
   return kind === 'refine' ? doubted && to === sequence.length : to === tokens.length
 }
 

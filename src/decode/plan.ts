@@ -5,11 +5,15 @@
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Pass, Segment } from '../base/pass.ts'
+import type { ChunkStore } from '../kv/chunk-store.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import { States } from '../kv/states.ts'
 import { type Chunk, countOf, layOut, takePages } from '../pack/pack.ts'
-import { checkableCount, checkedRowsOf, chunksOf, type Planning, type ShareKind } from './chunks.ts'
+import type { Placement } from '../pack/placements.ts'
+import { checkableCount, checkedRowsOf, chunksOf, type Planning, placedCost, type ShareKind } from './chunks.ts'
 import type { PassCost } from './pass-cost.ts'
+import { placementsOf } from './placing.ts'
 import {
   type Policy,
   promptShares,
@@ -28,6 +32,8 @@ export interface PlannedShare {
   readonly task: Task
   readonly kind: ShareKind
   readonly count: number
+  /** How many of its tokens are placed and not run. */
+  readonly placed: number
   /** Position of its first token. */
   readonly from: number
   /** Index of its first row among the outputs of the pass. */
@@ -67,6 +73,13 @@ interface Failure {
   readonly error: ForetokenError
 }
 
+/** Pages, and what is kept of earlier requests. */
+interface Kept {
+  readonly cache: PagedCache
+  readonly prefixes: PrefixIndex
+  readonly chunks?: ChunkStore | undefined
+}
+
 /** A share whose pages have not been allocated yet. */
 interface Wanted extends Share<Task> {
   readonly kind: ShareKind
@@ -83,6 +96,7 @@ export class Planner {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache
   readonly #prefixes: PrefixIndex
+  readonly #chunks: ChunkStore | undefined
   readonly #policy: Policy
   readonly #cost: PassCost
   readonly #planning: Planning | undefined
@@ -112,7 +126,7 @@ export class Planner {
    */
   constructor(
     tasks: ReadonlySet<Task>,
-    { cache, prefixes }: { readonly cache: PagedCache; readonly prefixes: PrefixIndex },
+    { cache, prefixes, chunks }: Kept,
     { policy, places, vocab }: { readonly policy: Policy; readonly places: number; readonly vocab: number },
     cost: PassCost,
     planning: Planning | undefined,
@@ -120,6 +134,7 @@ export class Planner {
     this.#tasks = tasks
     this.#cache = cache
     this.#prefixes = prefixes
+    this.#chunks = chunks
     this.#policy = policy
     this.#cost = cost
     this.#planning = planning
@@ -214,7 +229,7 @@ export class Planner {
    */
   #admit(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     const admitted = task.running
-      ? this.#more(task, Math.min(limit, task.pending))
+      ? this.#more(task, task.reach(Math.min(limit, task.pending)))
       : !this.#closed &&
         !this.#turnedDown.has(task.tenant) &&
         this.#room.hasPlace(task) &&
@@ -238,32 +253,55 @@ export class Planner {
   }
 
   #begin(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
-    const { sequence, tokens, job, tenant } = task
+    const { sequence, tokens, tenant } = task
     const asked = performance.now()
     // The states of cached tokens could not be read, nor the scores that are to be checked.
     const unread = task.checks(0, tokens.length) > 0 ? tokens.slice(0, task.unchecked.from + 1) : tokens
-    if (!job.states) sequence.adopt(this.#prefixes.match(tenant, unread))
+    if (!task.reads) sequence.adopt(this.#prefixes.match(tenant, unread))
     const cached = sequence.length
+    task.placements = this.#placements(task)
     const known = performance.now()
     let streams = 0
     for (const { running } of growing) if (running) streams++
-    if (!this.#room.enter(task, Math.min(limit, task.pending), streams)) {
-      sequence.release()
+    if (!this.#room.enter(task, task.reach(Math.min(limit, task.pending)), streams)) {
+      this.#release(task)
       this.#turnedDown.set(tenant, task)
       this.#closed ||= !this.#room.holds(tenant)
       return false
     }
     if (!task.streaming) {
-      const predicted = this.#planning?.begin(sequence, tokens.length, job.mode ?? 'exact') ?? false
+      const predicted = this.#beginInexact(task)
       const total = tokens.length
       this.#notify(task, (job) => job.onAdmit?.(asked))
       this.#notify(task, (job) => job.onBegin?.(sequence, cached))
       this.#notify(task, (job) => job.onPrefill?.(cached, total, known))
+      const { placements } = task
+      if (placements.length > 0) this.#notify(task, (job) => job.onPlaced?.(placements))
       // A prompt that was predicted before a preemption may be exact now.
       if (predicted || task.notifiedInexact) this.#notifyCache(task, predicted ? 'predicted' : 'exact')
     }
     this.#cachedTokens += cached
     return true
+  }
+
+  /** Returns the places of the kept chunks of a prompt, behind what its cache holds. */
+  #placements({ streaming, sequence, tenant, job: { ids, chunks, mode = 'exact' } }: Task): Placement[] {
+    if (!this.#chunks || !chunks || mode === 'exact' || streaming) return []
+    return placementsOf(this.#chunks, { tenant, ids, chunks }, sequence.length)
+  }
+
+  /** Allows a prompt's K and V to be inexact as its request says, and returns whether any will be. */
+  #beginInexact({ sequence, tokens, placements, job: { mode = 'exact', predicts = true } }: Task): boolean {
+    const [first] = placements
+    if (!first) return predicts && (this.#planning?.begin(sequence, tokens.length, mode) ?? false)
+    const range = { first: sequence.length, until: tokens.length }
+    sequence.predict(new States({ width: 0, ...range, kept: mode !== 'predicted', placed: true }), first.from)
+    return true
+  }
+
+  #release(task: Task): void {
+    task.placements = []
+    task.sequence.release()
   }
 
   /**
@@ -282,7 +320,7 @@ export class Planner {
     // An answer that has begun is recomputed exactly.
     if (task.streaming && task.sequence.states) this.#notifyCache(task, 'exact')
     task.doubted = false
-    task.sequence.release()
+    this.#release(task)
   }
 
   #notify(task: Task, notify: (job: Job) => void): void {
@@ -298,7 +336,7 @@ export class Planner {
 
   #fail(task: Task, error: unknown): void {
     this.#failures.push({ task, error: asForetokenError(error) })
-    task.sequence.release()
+    this.#release(task)
   }
 
   /**
@@ -320,7 +358,7 @@ export class Planner {
     const stuck = victim ?? turnedDown ?? first
     if (!stuck) return
     const { pagesInUse, maxPages, memoryEnded } = this.#cache
-    const short = `${stuck.pending} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`
+    const short = `${stuck.unread} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`
     this.#fail(
       stuck,
       memoryEnded
@@ -346,7 +384,8 @@ export class Planner {
       if (failed.has(task)) continue
       try {
         const from = kind === 'refine' ? task.sequence.exact : task.sequence.length
-        const share = { ...whole, count: checkableCount(whole, from, this.#checkedRows) }
+        const count = kind === 'prompt' ? task.reach(whole.count) : whole.count
+        const share = { ...whole, count: checkableCount({ ...whole, count }, from, this.#checkedRows) }
         const chunks = chunksOf(share, from, this.#planning)
         allocated.push({ share, from, chunks, segments: takePages(chunks) })
       } catch (error) {
@@ -362,7 +401,8 @@ export class Planner {
       const row = rows
       rows = chunks.reduce((sum, { outputs, ids }) => sum + countOf(outputs, ids.length), rows)
       const states = chunks.reduce((sum, { states = 'none', ids }) => sum + countOf(states, ids.length), 0)
-      return { task: candidate, kind, count, from, row, rows: rows - row, states }
+      const placed = chunks.reduce((sum, { kind, ids }) => sum + (kind === 'placed' ? ids.length : 0), 0)
+      return { task: candidate, kind, count, placed, from, row, rows: rows - row, states }
     })
     const pass = layOut(
       planned.flatMap(({ chunks }) => chunks),
@@ -374,7 +414,7 @@ export class Planner {
   /** Returns the work in units of exact rows. */
   #workOf(chunks: readonly Chunk[]): number {
     const { predicted = 1, refined = 1 } = this.#planning?.rowCost ?? {}
-    const costs = { predicted, refined, exact: 1 }
+    const costs = { predicted, refined, exact: 1, placed: placedCost }
     return chunks.reduce((sum, { ids, kind = 'exact' }) => sum + ids.length * costs[kind], 0)
   }
 }

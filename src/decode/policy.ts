@@ -13,6 +13,7 @@
  *   tenant.
  * - With several tenants the stall bound holds for every pass, since a newcomer waits for the end
  *   of the current one.
+ * - A prompt that is read in one pass goes alone if it is longer than these bounds.
  * - Bulk work, whose first token nobody waits for, fills whole passes while it is alone. Prompts go
  *   before it as if it had arrived later, and beside streams it takes at most as long as they do.
  */
@@ -81,8 +82,13 @@ export interface Candidate {
    * Default: unlimited.
    */
   readonly lag?: number
-  /** Whether nobody waits for its first token, as for an embedding. Default false. */
-  readonly bulk?: boolean
+  /**
+   * Whether nobody waits for its first token, as for an embedding; `last` if nobody waits for it at
+   * all. Default false.
+   */
+  readonly bulk?: boolean | 'last'
+  /** Whether all its tokens are in one pass, at most `budget`. Default false. */
+  readonly whole?: boolean
 }
 
 /** A candidate's part of a pass: `count` tokens. */
@@ -166,8 +172,11 @@ export function promptShares<C extends Candidate>(
     const rows = taken + room - left
     const filling = order === 'pack' || (candidate.bulk && alone)
     const full = shares.length === 0 || filling ? left : Math.min(left, fullRows - rows)
-    const limit = candidate.bulk ? Math.min(full, bulkRoom - (room - left)) : full
+    const fair = candidate.bulk ? Math.min(full, bulkRoom - (room - left)) : full
+    // The first is read whatever its length: it would get no shorter.
+    const limit = candidate.whole && shares.length === 0 ? policy.budget - taken : fair
     if (limit <= 0 && candidate.bulk) continue
+    if (candidate.whole && candidate.pending > limit) continue
     if (limit <= 0 || (order === 'arrival' && shares.length > 0 && !alone)) break
     // A prompt that gets its first token from this pass must not wait for a part of another
     // tenant's long prompt.
@@ -296,7 +305,8 @@ function nearestTile(rows: number): number {
 function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {
   const perToken = (cost.estimate(policy.budget) ?? policy.budget) / policy.budget
   const key = ({ expected, arrived, bulk }: C) =>
-    (bulk ? bulkDelayMs : 0) + (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
+    (bulk === 'last' ? Number.MAX_VALUE : bulk ? bulkDelayMs : 0) +
+    (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
   return candidates
     .filter(isPrompt)
     .map((candidate) => ({ candidate, key: key(candidate) }))

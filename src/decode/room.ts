@@ -100,7 +100,7 @@ export class Room {
    * promised.
    */
   enter(task: Task, tokens: number, streams: number): boolean {
-    if (!this.#fit(task, task.pending, streams) || !this.#makePlace(task) || !this.#promise(task, tokens)) return false
+    if (!this.#fit(task, task.unread, streams) || !this.#makePlace(task) || !this.#promise(task, tokens)) return false
     this.#running++
     return true
   }

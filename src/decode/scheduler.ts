@@ -17,11 +17,15 @@ import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Pass, Segment } from '../base/pass.ts'
+import type { ChunkStore } from '../kv/chunk-store.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import { withoutAnswers } from '../model/config.ts'
 import type { LoadedModel } from '../model/forward.ts'
-import type { Planning } from './chunks.ts'
+import { rowsBetween } from '../pack/placements.ts'
+import { type Planning, placedCost } from './chunks.ts'
 import { PassCost } from './pass-cost.ts'
+import { placementsOf } from './placing.ts'
 import { type PassPlan, Planner } from './plan.ts'
 import type { Policy } from './policy.ts'
 import { attempt, type PassResults, type Serving, serve } from './serve.ts'
@@ -49,7 +53,8 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> & Partial<StatesModel>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> &
+  Partial<StatesModel & Pick<LoadedModel, 'bothWays'>>
 
 /** The part that passes need whose states are read; absent if the model gives none. */
 type StatesModel = Pick<LoadedModel, 'through' | 'scoresOf' | 'finalStates'>
@@ -88,6 +93,7 @@ export class Scheduler {
   readonly #model: PassModel
   readonly #cache: PagedCache
   readonly #prefixes: PrefixIndex
+  readonly #chunks: ChunkStore | undefined
   readonly #options: SchedulerOptions
   readonly #predicting: Predicting | undefined
   readonly #cost = new PassCost()
@@ -115,15 +121,17 @@ export class Scheduler {
     prefixes: PrefixIndex,
     options: SchedulerOptions,
     predicting?: Predicting,
+    chunks?: ChunkStore,
   ) {
     this.#predicting = predicting
+    this.#chunks = chunks
     this.#model = model
     this.#cache = cache
     this.#prefixes = prefixes
     this.#options = options
     const { vocab } = model.config
     const policy = { policy: { ...options, budget: model.passTokens }, places: options.maxRunning, vocab }
-    this.#planner = new Planner(this.#tasks, { cache, prefixes }, policy, this.#cost, predicting)
+    this.#planner = new Planner(this.#tasks, { cache, prefixes, chunks }, policy, this.#cost, predicting)
     this.#serving = {
       prefixes,
       doubts: (scores) => predicting?.doubts(scores) ?? false,
@@ -151,12 +159,7 @@ export class Scheduler {
     if (this.#closed) throw closedError()
     this.#check(job)
     this.#makeRoom(job.tenant)
-    const task = new Task(
-      job,
-      this.#added++,
-      this.#cache.open(),
-      job.states ? 0 : this.#prefixes.known(job.tenant, job.ids),
-    )
+    const task = new Task(job, this.#added++, this.#cache.open(), this.#knownOf(job))
     const { signal } = job
     const cancel = () => this.#end(task, cancelled(signal?.reason))
     if (signal && !signal.aborted) {
@@ -211,14 +214,30 @@ export class Scheduler {
     await this.#pass?.catch(() => {})
   }
 
-  #check({ ids }: Job): void {
+  /** Returns how many tokens of a job need not be run, as far as is known. */
+  #knownOf({ tenant, ids, mode, chunks, states, kv }: Job): number {
+    if (states || kv) return 0
+    const cached = this.#prefixes.known(tenant, ids)
+    if (!this.#chunks || !chunks || !mode || mode === 'exact') return cached
+    const placements = placementsOf(this.#chunks, { tenant, ids, chunks }, cached)
+    return ids.length - rowsBetween(placements, cached, ids.length)
+  }
+
+  #check({ ids, states, whole }: Job): void {
     const { context } = this.#cache
-    const { vocab } = this.#model.config
+    const { passTokens, config, bothWays } = this.#model
+    const { vocab } = config
+    if (bothWays && !states) throw withoutAnswers(config)
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
     const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
+    if (whole && ids.length > passTokens)
+      throw new ForetokenError(
+        'context_exceeded',
+        `the text has ${ids.length} tokens, and this model reads at most ${passTokens} at once; shorten it, or load with a larger context`,
+      )
     if (ids.length > context)
       throw new ForetokenError(
         'context_exceeded',
@@ -314,11 +333,12 @@ export class Scheduler {
   }
 
   /** Returns how many exact rows would cost as much as the pass. */
-  #exactRows({ ids, segments, predicted = 0, refined = 0 }: Pass): number {
+  #exactRows({ ids, segments, predicted = 0, refined = 0, placed = [] }: Pass): number {
     const rows = (list: readonly Segment[]) => list.reduce((sum, { length }) => sum + length, 0)
     const [front, back] = [rows(segments.slice(0, predicted)), refined === 0 ? 0 : rows(segments.slice(-refined))]
     const cost = this.#predicting?.rowCost ?? { predicted: 1, refined: 1 }
-    return Math.max(1, Math.round(ids.length - front * (1 - cost.predicted) - back * (1 - cost.refined)))
+    const given = placedCost * rows(placed.map(({ segment }) => segment))
+    return Math.max(1, Math.round(given + ids.length - front * (1 - cost.predicted) - back * (1 - cost.refined)))
   }
 
   /**

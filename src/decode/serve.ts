@@ -70,7 +70,7 @@ export async function serve(
     const next = !task.ending && choosesAt(task, kind, share.from + share.count) ? scores.at(-1) : undefined
     const decoded = kind === 'refine' ? 0 : task.run(share.from + share.count)
     count.decodeTokens += decoded
-    count.prefillTokens += share.count - decoded
+    count.prefillTokens += share.count - share.placed - decoded
     // Record what was computed before any callback runs.
     attempt(task, serving, () => {
       const exact = kind === 'refine' && recordRefined(share, steps.has(task))
@@ -84,7 +84,9 @@ export async function serve(
       }
       if (reading) task.job.onPrefill?.(share.from + share.count, task.tokens.length)
       if (next && !task.ending) choose(task, next, serving)
-      if (task.job.states) readStates(share, task.job.states, mine, serving)
+      if (task.job.states) readStates(share, task.job.states, mine)
+      // A job that reads is complete when its prompt has been read.
+      if (task.reads && share.from + share.count === task.tokens.length) serving.end(task)
       if (task.settling && task.pending === 0 && !task.sequence.states) serving.end(task)
     })
     if (rows === 0) continue
@@ -143,12 +145,9 @@ function recordRefined({ task: { sequence }, count }: PlannedShare, step: boolea
   return !sequence.states
 }
 
-/** Hands a job the states of its share. The job is complete when its prompt has been read. */
-function readStates(share: PlannedShare, reader: StatesReader, states: Float32Array, { end }: Serving): void {
-  const { task, from, count } = share
-  const to = from + count
-  if (!task.ending && share.states > 0) reader.read(states, reader.rows === 'last' ? to - 1 : from)
-  if (to === task.tokens.length) end(task)
+/** Hands a job the states of its share. */
+function readStates({ task, from, count, states: rows }: PlannedShare, reader: StatesReader, states: Float32Array) {
+  if (!task.ending && rows > 0) reader.read(states, reader.rows === 'last' ? from + count - 1 : from)
 }
 
 /** Lets the request choose its next tokens, unless its first token is doubtful. */

@@ -1,8 +1,11 @@
 /** A request in the scheduler: what the scheduler needs of it, and its state. */
 import type { Scores } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
+import type { KvReader } from '../base/pass.ts'
+import type { PromptChunk } from '../base/prompt.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Sequence } from '../kv/sequence.ts'
+import { type Placement, positionAfter, rowsBetween } from '../pack/placements.ts'
 import { type Candidate, lagOf } from './policy.ts'
 
 /**
@@ -16,14 +19,25 @@ export interface Job {
   readonly tenant: string
   /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
+  /**
+   * Chunks of the prompt, in order. Where some are kept and `mode` is not `exact`, their K and V are
+   * placed, and all other tokens are run.
+   */
+  readonly chunks?: readonly PromptChunk[] | undefined
+  /** Whether a prompt none of whose chunks is kept may be predicted. Default true. */
+  readonly predicts?: boolean
   readonly signal?: AbortSignal | undefined
   /**
    * Reads states instead of answering: the job ends when its prompt has been read, and its pages are
    * not kept. `chooseTokens` is never called.
    */
   readonly states?: StatesReader
-  /** Whether nobody waits for its first token: others go first. Default false. */
-  readonly bulk?: boolean
+  /** Reads K and V instead of answering, as `states` reads states. */
+  readonly kv?: KvReader
+  /** Whether nobody waits for its first token: others go first, `last` behind all. Default false. */
+  readonly bulk?: boolean | 'last'
+  /** Whether its prompt is read in one pass, since its tokens see those behind them. Default false. */
+  readonly whole?: boolean
   /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
@@ -52,6 +66,8 @@ export interface Job {
    * the prefix cache held.
    */
   onBegin?(sequence: Sequence, cached: number): void
+  /** Called after `onBegin` with the tokens whose K and V are placed, if there are any. */
+  onPlaced?(placements: readonly Placement[]): void
   /**
    * Reports the number of prompt tokens done, including those from the prefix cache, and the total.
    * The first call after `onBegin` comes before any token is run; its `at` is the time when the
@@ -97,6 +113,8 @@ export class Task implements Candidate {
   readonly arrived = performance.now()
   /** Prompt and answer: the tokens that the sequence holds or is going to hold. */
   readonly tokens: number[]
+  /** Tokens of the prompt that are placed and not run. */
+  placements: readonly Placement[] = []
   /**
    * Tokens that the prefix cache held when the job arrived, or when it last yielded to another
    * tenant.
@@ -142,12 +160,32 @@ export class Task implements Candidate {
     this.cachedHint = cachedHint
   }
 
-  get bulk(): boolean {
+  get bulk(): boolean | 'last' {
     return this.job.bulk ?? false
   }
 
-  get pending(): number {
+  get whole(): boolean {
+    return this.job.whole ?? false
+  }
+
+  /** Whether it reads what its prompt computes instead of answering. */
+  get reads(): boolean {
+    return this.job.states !== undefined || this.job.kv !== undefined
+  }
+
+  /** Number of its tokens that its cache does not hold. */
+  get unread(): number {
     return this.tokens.length - this.sequence.length
+  }
+
+  get pending(): number {
+    return rowsBetween(this.placements, this.sequence.length, this.tokens.length)
+  }
+
+  /** Returns how many tokens its next `rows` rows reach, with those that are placed before them. */
+  reach(rows: number): number {
+    const { length } = this.sequence
+    return positionAfter(this.placements, length, rows) - length
   }
 
   get expected(): number {
@@ -203,7 +241,7 @@ export class Task implements Candidate {
 
   /** Lets later requests reuse what this one has computed exactly. */
   keepIn(prefixes: PrefixIndex): void {
-    if (this.job.states) return
+    if (this.reads) return
     prefixes.insert(this.tenant, this.tokens.slice(0, this.sequence.exact), this.sequence.pages)
   }
 }

@@ -6,16 +6,20 @@ import { idOf, idsOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
+import type { PromptChunk } from '../base/prompt.ts'
 import type { Trace } from '../base/trace.ts'
 import type { Draft } from '../decode/acceptance.ts'
 import type { GuideFor, GuideMatcher } from '../decode/guide.ts'
 import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import type { Cut, Job } from '../decode/task.ts'
+import type { Placement } from '../pack/placements.ts'
 import type { Prediction, PrefillMode } from '../predict/choice.ts'
+import { placedShare } from '../predict/cost.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 import { AnswerCheck, type Departure } from './answer-check.ts'
 import { AnswerText } from './answer-text.ts'
+import type { ChunkKeeping } from './chunk-keeper.ts'
 import type { GuideSource } from './guides.ts'
 import type { GenerateRequest } from './options.ts'
 import type { Answer } from './service.ts'
@@ -31,6 +35,8 @@ export interface AnswerSource {
   readonly prediction: Pick<Prediction, 'share'> | undefined
   /** Makes matchers of guides; undefined if the engine has no grammars. */
   readonly guides?: GuideSource | undefined
+  /** Keeps the chunks of prompts; undefined if none can be kept. */
+  readonly chunks?: ChunkKeeping | undefined
 }
 
 /**
@@ -43,6 +49,9 @@ export class AnswerState implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
   readonly mode: PrefillMode
+  readonly chunks: readonly PromptChunk[]
+  /** Chunks alone ask for no prediction. */
+  readonly predicts: boolean
   readonly signal: AbortSignal
   /** Events that have not been read yet. */
   readonly events: GenerateEvent[]
@@ -74,6 +83,7 @@ export class AnswerState implements Job {
   /** Index of the first answer token made from an exact cache; undefined while there is none. */
   #exactFrom: number | undefined = 0
   #share = 1
+  #placed: readonly Placement[] = []
   /** Number of tokens that the guide forced. */
   #forced = 0
   /** Checks tokens that were chosen from predicted K and V; undefined before the first. */
@@ -88,16 +98,24 @@ export class AnswerState implements Job {
   /**
    * Throws `bad_argument` for ids outside the vocabulary and for options out of their range, and
    * `unsupported` for a prefill mode without a predictor, or a guide without grammars. `request`
-   * was read by `checkedRequest`.
+   * was read by `checkedRequest`. `chunks` are those of the prompt.
    */
-  constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
+  constructor(
+    ids: readonly number[],
+    request: GenerateRequest,
+    source: AnswerSource,
+    trace: Trace,
+    chunks: readonly PromptChunk[] = [],
+  ) {
     const { after = [] } = request
     const { vocab } = source.archive.config
     for (const id of ids) idOf('the prompt', id, vocab)
     this.ids = after.length > 0 ? [...ids, ...after] : ids
     this.#promptTokens = ids.length
     this.tenant = request.tenant ?? ''
-    this.mode = modeOf(request, source)
+    this.mode = modeOf(request, source, chunks)
+    this.chunks = chunks
+    this.predicts = request.prefill !== undefined
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
     this.events = [{ type: 'prompt', ids }]
     this.#onPrefill = new Callback('onPrefill', request.onPrefill, (failure) => this.#controller.abort(failure))
@@ -140,12 +158,18 @@ export class AnswerState implements Job {
       prefill: this.#prefill,
       timings: this.#matcher ? { ...timings, forced_tokens: this.#forced } : timings,
       ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
+      ...(this.#placed.length > 0 && { placed_tokens: this.#placed.reduce((sum, { from, to }) => sum + to - from, 0) }),
     }
   }
 
   onAdmit(at?: number): void {
     this.#trace.mark('admitted', at)
     this.#entering = true
+    this.#placed = []
+  }
+
+  onPlaced(placements: readonly Placement[]): void {
+    this.#placed = placements
   }
 
   onPrefill(done: number, total: number, at?: number): void {
@@ -160,8 +184,10 @@ export class AnswerState implements Job {
   onCache(kind: 'predicted' | 'exact'): void {
     const { prediction, archive } = this.#source
     const tokens = this.#history.length - this.#promptTokens
-    if (kind === 'predicted' && prediction)
-      this.#share = prediction.share(archive.config, this.ids.length, this.#cached)
+    const [length, first] = [this.ids.length, this.#cached]
+    if (kind === 'predicted' && this.#placed.length > 0)
+      this.#share = placedShare(archive.config, { length, first }, this.#placed)
+    else if (kind === 'predicted' && prediction) this.#share = prediction.share(archive.config, length, first)
     this.#exactFrom = kind === 'exact' && !this.#complete ? tokens : undefined
     // If the cache is exact before any token was shown, `auto` has chosen exact prefill.
     const shown = this.#history.length > this.ids.length
@@ -266,10 +292,15 @@ export class AnswerState implements Job {
   /** Adds the next token to the answer. Returns its id, or undefined if the answer is complete. */
   show(token: SampledToken): number | undefined {
     const { text, ended, last } = this.#add(token.id)
-    this.#trace.mark('first')
+    // Nobody waits for the first token any more.
+    if (this.#trace.mark('first')) this.#wantChunks()
     this.#trace.mark('done')
     this.events.push({ type: 'token', text, ...token })
     return last ? this.#finish(ended) : token.id
+  }
+
+  #wantChunks(): void {
+    if (this.mode !== 'exact') this.#source.chunks?.want(this.tenant, this.chunks)
   }
 
   end(error?: ForetokenError): void {
@@ -371,13 +402,20 @@ function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFo
   )
 }
 
-function modeOf({ prefill: mode = 'exact', verify }: GenerateRequest, { prediction, archive }: AnswerSource) {
+function modeOf(
+  { prefill, verify }: GenerateRequest,
+  { prediction, archive, chunks }: AnswerSource,
+  marked: readonly PromptChunk[],
+): PrefillMode {
+  const keeps = chunks && marked.length > 0
+  const mode = prefill ?? (keeps ? 'refined' : 'exact')
   if (verify && mode === 'predicted')
     throw new ForetokenError(
       'bad_argument',
       'verify needs K and V that are made exact, and those of prefill predicted are not; use refined or auto',
     )
-  if (mode === 'exact' || prediction) return mode
+  if (keeps && mode !== 'exact') chunks.requirePlaceable()
+  if (mode === 'exact' || prediction || (keeps && mode !== 'auto')) return mode
   throw new ForetokenError(
     'unsupported',
     `prefill ${mode} needs a predictor, and ${archive.name} was loaded without one; load it with one, or use exact`,

@@ -11,9 +11,10 @@ import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import { plainEmbedding } from '../model/embedding-spec.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 import { runBulk } from './bulk.ts'
-import { Pool, type VectorForm } from './pooling.ts'
+import { Pool, type VectorForm, vectorOf } from './pooling.ts'
 
 /** One text or several, or the token ids of one or of several, which are used as they are. */
 export type EmbedInput = string | readonly string[] | readonly number[] | readonly (string | readonly number[])[]
@@ -50,7 +51,7 @@ export interface BulkEngine {
   readonly archive: ModelArchive
   readonly tokenizer: Tokenizer
   readonly context: number
-  readonly passTokens: number
+  readonly model: Pick<LoadedModel, 'passTokens' | 'bothWays' | 'project'>
   readonly scheduler: Pick<Scheduler, 'add' | 'drive'>
 }
 
@@ -65,7 +66,8 @@ interface Way extends VectorForm {
  * `bad_argument`, `empty_prompt`, `context_exceeded`, `busy` and `aborted`.
  */
 export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: EmbedOptions): Promise<Embeddings> {
-  const { archive, scheduler, passTokens } = engine
+  const { archive, scheduler, model } = engine
+  const { passTokens, bothWays: whole } = model
   const { inputs, options, way } = withArguments('embed', () => {
     const options = fieldsOf('the options', unchecked, 'be absent')
     signalOf('signal', options.signal)
@@ -74,20 +76,23 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
   const texts: (readonly number[])[] = []
   for (const [index, one] of inputs.entries())
     texts.push(typeof one === 'string' ? await idsOfText(engine, one, way.prefix, index, options.signal) : one)
-  const { hidden } = archive.config
+  const { hidden, dense } = archive.config
   const vectors: Float32Array<ArrayBuffer>[] = []
+  const means: Float32Array[] = []
   const jobs = texts.map((ids, index) => {
     const pool = new Pool(way.pooling, hidden)
     const { rows } = pool
     const read = (states: Float32Array, position: number) => {
       pool.read(states)
-      const whole = rows === 'first' || position + states.length / hidden === ids.length
-      if (whole) vectors[index] = pool.vector(way)
+      const complete = rows === 'first' || position + states.length / hidden === ids.length
+      if (complete && dense) means[index] = Float32Array.from(pool.mean())
+      else if (complete) vectors[index] = vectorOf(pool.mean(), way)
     }
-    return { ids, states: { rows, read }, onBegin: () => pool.reset(), chooseTokens: neverChooses }
+    return { ids, states: { rows, read }, whole, onBegin: () => pool.reset(), chooseTokens: neverChooses }
   })
   const { tenant = '', signal, onProgress } = options
   await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, onProgress })
+  if (dense) for (const vector of await model.project(means)) vectors.push(vectorOf(vector, way))
   return { vectors, tokens: texts.map(({ length }) => length) }
 }
 
@@ -113,7 +118,8 @@ function nonEmpty(ids: readonly number[], index: number): readonly number[] {
 
 /** Returns the way of a call: what its options say, else the model's own. */
 function wayOf({ name, config, embedding: spec = plainEmbedding }: ModelArchive, options: EmbedOptions): Way {
-  const { pooling = spec.pooling, normalize = spec.normalize, dimensions = config.hidden } = options
+  const width = config.dense?.at(-1) ?? config.hidden
+  const { pooling = spec.pooling, normalize = spec.normalize, dimensions = width } = options
   if (options.pooling === undefined && spec.refused !== undefined)
     throw new ForetokenError(
       'unsupported',
@@ -125,12 +131,8 @@ function wayOf({ name, config, embedding: spec = plainEmbedding }: ModelArchive,
       `${name} is not an embedding model: its files name no pooling; use one that does, such as Qwen3-Embedding, or choose a pooling (${poolings.join(', ')}) yourself`,
     )
   if (typeof normalize !== 'boolean') throw wrong('normalize', 'true or false', normalize)
-  if (!isWhole(dimensions, 1, config.hidden))
-    throw wrong(
-      'dimensions',
-      `a whole number from 1 to ${config.hidden}, the numbers of a vector of ${name}`,
-      dimensions,
-    )
+  if (!isWhole(dimensions, 1, width))
+    throw wrong('dimensions', `a whole number from 1 to ${width}, the numbers of a vector of ${name}`, dimensions)
   return { pooling: oneOf('pooling', pooling, poolings), normalize, dimensions, prefix: prefixOf(name, spec, options) }
 }
 

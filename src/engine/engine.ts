@@ -24,6 +24,7 @@ import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
 import type { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
+import { ChunkStore } from '../kv/chunk-store.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
 import type { LoadedModel } from '../model/forward.ts'
@@ -44,6 +45,7 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
+import { ChunkKeeper } from './chunk-keeper.ts'
 import type { Embeddings, EmbedInput, EmbedOptions } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
@@ -82,6 +84,8 @@ export class Engine implements TextService {
   readonly workbench: Workbench
   /** Predicts prompts; undefined without a predictor. */
   readonly prediction: Prediction | undefined
+  /** Keeps the chunks of prompts. */
+  readonly chunks: ChunkKeeper
   readonly #saved: SavedPrefixes
   readonly #sender: KvSender
   readonly #receiver: KvReceiver
@@ -154,7 +158,12 @@ export class Engine implements TextService {
     this.predictor = predicting?.predictor.header
     const forward = predicting ?? model
     this.prediction = this.predictor && new Prediction(this.predictor, archive.config, auxiliary?.model.config)
-    this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
+    const chunks = new ChunkStore(settings.chunkBytes, model.kvWidths)
+    this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction, chunks)
+    this.chunks = new ChunkKeeper(chunks, this.#scheduler, {
+      ...{ prompts, context },
+      requirePlaceable: () => model.requirePlaceable(),
+    })
     this.#prefill = new ExactPrefill(model)
     this.#balance = balance
     // Pages with another key balance count as those of another model.
@@ -190,8 +199,8 @@ export class Engine implements TextService {
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
     const state = withArguments('submit', () => {
-      const { ids, trace } = this.#prompts.accept(checked)
-      return new AnswerState(ids, checked, this, trace)
+      const { ids, chunks, trace } = this.#prompts.accept(checked)
+      return new AnswerState(ids, checked, this, trace, chunks)
     })
     return new Submission(checked.id, state, admit(state, this.#scheduler, this.closing))
   }
@@ -208,12 +217,22 @@ export class Engine implements TextService {
   }
 
   /**
+   * Computes the chunks that earlier prompts marked and that wait to be kept. They are computed beside
+   * answers, too, as long as any is read; a host calls this when it would be idle. Resolves when no
+   * chunk waits.
+   */
+  keepChunks(): Promise<void> {
+    return this.#whileOpen(() => this.chunks.kept())
+  }
+
+  /**
    * Computes the K and V of the beginning of a text or a conversation, and resolves with them as a
    * file for `loadPrefix`: whole pages of 16 tokens. Throws `bad_argument` if there are fewer
    * tokens.
    */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
     return this.#whileOpen(() => {
+      this.#model.requireAnswers()
       const ids = withArguments('savePrefix', () => {
         checkPrompt(opening)
         return openingIds(this.tokenizer, this.archive.tokenizer, opening)
@@ -290,7 +309,7 @@ export class Engine implements TextService {
 
   get #bulk() {
     const { archive, tokenizer, context } = this
-    return { archive, tokenizer, context, passTokens: this.#model.passTokens, scheduler: this.#scheduler }
+    return { archive, tokenizer, context, model: this.#model, scheduler: this.#scheduler }
   }
 
   /**

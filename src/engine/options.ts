@@ -23,11 +23,13 @@ import { type Guide, guideKinds } from '../base/guide.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
-import type { PromptInput } from '../base/prompt.ts'
+import type { PromptInput, TokenRange } from '../base/prompt.ts'
 import type { OpenGuides } from '../decode/guide.ts'
 import { type SamplingOptions, samplingChecks } from '../decode/sampling-options.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
+import { specOf } from '../model/families/index.ts'
 import { ignoredKeysOf } from '../model/ignored-keys.ts'
+import { seesBothWays } from '../model/layer.ts'
 import type { ModelOptions } from '../model/model-options.ts'
 import { checkedSource } from '../model/source.ts'
 import { type PrefillMode, prefillModes } from '../predict/choice.ts'
@@ -65,6 +67,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
    * requests only, and prefixes use the pages that these leave.
    */
   readonly prefixBytes?: number
+  /**
+   * Size of the K and V of marked chunks to keep for later requests, in bytes, beside `kvTokens`; 0
+   * keeps none. They take memory when the first is kept. Default 256 MiB.
+   */
+  readonly chunkBytes?: number
   /** How requests share the model. */
   readonly schedule?: Partial<SchedulerOptions>
   /**
@@ -146,7 +153,15 @@ export interface GenerateRequest extends GenerateOptions {
   /** Requests of one tenant share cached prefixes, and tenants take turns. Default ''. */
   readonly tenant?: string
   /**
-   * How the prompt is read. `exact` is the default. `predicted`: K and V are predicted, and the
+   * Ranges of the tokens of `prompt` that come again in other prompts; default: the parts of its
+   * messages with `chunk: true`. With a `prefill` other than `exact`, chunks that earlier requests
+   * brought are not computed: their K and V are placed, and what `prefill` says of predictions holds
+   * for them. New ones are computed once more, alone, and kept for later requests of the tenant.
+   */
+  readonly chunks?: readonly TokenRange[]
+  /**
+   * How the prompt is read. `exact` is the default, or `refined` if chunks are marked, none of which
+   * is then predicted. `predicted`: K and V are predicted, and the
    * first token comes early. `refined`: the same, and they are made exact while the answer runs.
    * `auto`: `refined` if the predictor is sure of the first token, else exact before anything is
    * shown.
@@ -201,6 +216,7 @@ export const engineChecks: Checks<EngineOptions> = {
   ignoreConfig: (_, value) => [...ignoredKeysOf(value as readonly string[])],
   kvTokens: wholeFrom(1),
   prefixBytes: wholeFrom(0),
+  chunkBytes: wholeFrom(0),
   schedule: (name, value) => checkedFields(name, value, scheduleChecks),
   passTokens: wholeFrom(1, 4096),
   predictor: (name, value) => checkedSource(name, value as ByteSource),
@@ -215,6 +231,8 @@ export const engineChecks: Checks<EngineOptions> = {
 
 /** The checks of the options of `Engine.prefill`. */
 export const prefillChecks: Checks<PrefillRequest> = { signal: aSignal, onPrefill: callable() }
+
+const rangeChecks: Checks<TokenRange> = { from: needed(wholeFrom(0)), to: needed(wholeFrom(1)) }
 
 /** The checks of a request; what depends on the model is checked where it is used. */
 export const requestChecks: Checks<GenerateRequest> = {
@@ -235,6 +253,7 @@ export const requestChecks: Checks<GenerateRequest> = {
   },
   id: textOf,
   tenant: textOf,
+  chunks: listWith((name, value) => checkedFields<TokenRange>(name, value, rangeChecks)),
   prefill: nameOf(prefillModes),
   verify: flag,
   after: listWith(anyNumber),
@@ -268,9 +287,13 @@ export interface Settings {
   readonly pages: number
   /** Size of finished prefixes to keep, in bytes; undefined for the default. */
   readonly prefixBytes: number | undefined
+  readonly chunkBytes: number
   readonly model: ModelOptions
   readonly schedule: SchedulerOptions
 }
+
+/** The default of `chunkBytes`. */
+const defaultChunkBytes = 256 << 20
 
 /** The default of `context` for models that support as many tokens. */
 export const defaultContext = 4096
@@ -288,13 +311,16 @@ export function pagesBeforeEvicting(pages: number, context: number, pageBytes: n
 /** Completes and checks an engine's options. Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
-  const passTokens = Math.min(options.passTokens ?? 256, context)
+  // A text that sees both ways is read in one pass, whatever its length.
+  const whole = seesBothWays(specOf(archive.config))
+  const passTokens = whole ? context : Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
   return {
     context,
     pages: Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens),
     prefixBytes: options.prefixBytes,
+    chunkBytes: options.chunkBytes ?? defaultChunkBytes,
     model: {
       passTokens,
       // In a pass a running request has at most a step and a refined range of its cache, and each

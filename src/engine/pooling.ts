@@ -40,14 +40,25 @@ export class Pool implements StatesReader {
     this.#count += states.length / length
   }
 
-  /** Returns the vector. Throws `bad_model` if the model's states are not finite. */
-  vector({ dimensions, normalize }: VectorForm): Float32Array<ArrayBuffer> {
-    const kept = this.#sums.subarray(0, dimensions).map((sum) => sum / this.#count)
-    let square = 0
-    for (let i = 0; i < kept.length; i++) square += at(kept, i) ** 2
-    if (!Number.isFinite(square))
-      throw new ForetokenError('bad_model', 'the states of the model are not finite; its weights may be damaged')
-    const factor = normalize && square > 0 ? 1 / Math.sqrt(square) : 1
-    return Float32Array.from(kept, (value) => value * factor)
+  /** Returns the mean of the states that were read, (hidden). */
+  mean(): Float64Array {
+    return this.#sums.map((sum) => sum / this.#count)
   }
+}
+
+/**
+ * Returns the vector of a text: its first numbers, scaled to length 1 if `normalize`. Throws
+ * `bad_model` if they are not finite.
+ */
+export function vectorOf(
+  values: Float64Array | Float32Array,
+  { dimensions, normalize }: VectorForm,
+): Float32Array<ArrayBuffer> {
+  const kept = Float64Array.from(values.subarray(0, dimensions))
+  let square = 0
+  for (let i = 0; i < kept.length; i++) square += at(kept, i) ** 2
+  if (!Number.isFinite(square))
+    throw new ForetokenError('bad_model', 'the states of the model are not finite; its weights may be damaged')
+  const factor = normalize && square > 0 ? 1 / Math.sqrt(square) : 1
+  return Float32Array.from(kept, (value) => value * factor)
 }

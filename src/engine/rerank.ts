@@ -49,7 +49,8 @@ export async function rerank(
   documents: readonly string[],
   unchecked: RerankOptions,
 ): Promise<Ranking> {
-  const { scheduler, passTokens } = engine
+  const { scheduler, model } = engine
+  const { passTokens } = model
   const { options, question, texts } = withArguments('rerank', () => {
     const options = fieldsOf('the options', unchecked, 'be absent')
     const mark = (text: string) => engine.tokenizer.origin.mark(text)

@@ -44,7 +44,7 @@ export interface Answer extends AsyncIterable<GenerateEvent> {
   /** The request's `id`. */
   readonly id: string | undefined
   /** How the prompt has been read so far; final once the first token has been read. */
-  readonly soFar: Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'>
+  readonly soFar: Pick<DoneEvent, 'cached_tokens' | 'placed_tokens' | 'prefill' | 'timings' | 'exact_from'>
   /** The way that the answer takes; undefined where there was no choice. */
   readonly route?: RouteReport
   /**
@@ -119,6 +119,8 @@ export interface TextService {
   embed?(texts: EmbedInput, options?: EmbedOptions): Promise<Embeddings>
   /** Scores documents by a query; absent if the service ranks none. Rejects as `Engine.rerank`. */
   rerank?(query: string, documents: readonly string[], options?: RerankOptions): Promise<Ranking>
+  /** Computes marked chunks that wait to be kept; absent if the service keeps none. As `Engine.keepChunks`. */
+  keepChunks?(): Promise<void>
   /** Ends all requests as `aborted` and frees everything. May be called twice. */
   close(): Promise<void>
 }

@@ -29,6 +29,7 @@ export function openSessions(
   prompts: readonly (readonly number[])[],
   options: PrefillRequest,
 ): Promise<Session[]> {
+  parts.model.requireAnswers()
   const { vocab } = parts.model.config
   const checked = withArguments('prefill', () => {
     const fields = checkedFields('the options', options, prefillChecks, 'be absent')
@@ -53,7 +54,9 @@ export function logitsOfIds({ model, cache }: SessionParts, ids: readonly number
   return cache.borrow(forward, checked.length)
 }
 
-function checkedIds({ config }: LoadedModel, ids: readonly number[]): readonly number[] {
+function checkedIds(model: LoadedModel, ids: readonly number[]): readonly number[] {
+  model.requireAnswers()
+  const { config } = model
   return withArguments('ids', () => idsOf('ids', ids, config.vocab))
 }
 

@@ -1,7 +1,7 @@
 /** Quantises a fitted map to the predictor's int8. */
 
+import { halfToFloat } from '../base/half.ts'
 import { tensorBlocks } from '../base/model.ts'
-import { halfToFloat } from '../model/half.ts'
 import type { LinearMap } from '../predict/file.ts'
 import type { LinearFit } from './ridge.ts'
 

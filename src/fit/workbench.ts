@@ -7,6 +7,7 @@ import { wireOf } from '../backend/capabilities.ts'
 import { at } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Judged, JudgedPrefill, Judgement } from '../evaluate/judge.ts'
+import type { Placing } from '../evaluate/placed.ts'
 import type { Pruning } from '../evaluate/pruned.ts'
 import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
 import type { Sending, Sent, SentEngine } from '../evaluate/sent.ts'
@@ -107,6 +108,13 @@ export class Workbench {
         above.release()
       }
     }, tokensOf(judged))
+  }
+
+  /** Returns the logits when some chunks of the prompt were computed alone and placed. */
+  async logitsPlaced(judged: Judged, placing: Placing): Promise<Judgement> {
+    const { logitsPlaced } = await import('./tools.ts')
+    const { cache } = this.#engine
+    return cache.borrow((sequence) => logitsPlaced(this.#engine, sequence, judged, placing), tokensOf(judged))
   }
 
   /**

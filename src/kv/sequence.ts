@@ -43,12 +43,15 @@ export class Sequence {
 
   /** Number of tokens at the front whose K and V are exact. */
   get exact(): number {
-    return this.#states ? this.#exact : this.#length
+    return this.#states ? Math.min(this.#exact, this.#length) : this.#length
   }
 
-  /** Allows predicted K and V for all tokens appended from now on. */
-  predict(states: SequenceStates): void {
-    this.#exact = this.#length
+  /**
+   * Allows predicted K and V for all tokens appended from now on, or from position `exact` on if more
+   * than it holds will be exact.
+   */
+  predict(states: SequenceStates, exact = this.#length): void {
+    this.#exact = exact
     this.#states = states
   }
 
@@ -87,7 +90,7 @@ export class Sequence {
     if (from < 0 || to > this.#length || from >= to)
       throw new ForetokenError('internal', `cannot run tokens ${from}..${to} of ${this.#length} again`)
     const pages = this.#pages.slice(0, Math.ceil(to / pageTokens))
-    return { start: 0, length: to - from, past: from, pages, states: this.#states }
+    return { start: 0, length: to - from, past: from, pages, states: this.#passStates }
   }
 
   /**
@@ -108,7 +111,8 @@ export class Sequence {
     if (want > had) this.#pages.push(...this.#cache.take(want - had))
     this.#length = past + tokens
     const pages = this.#pages.slice(0, want)
-    return { start, length: tokens, past, pages, ...(this.#states && { states: this.#states }) }
+    const states = this.#passStates
+    return { start, length: tokens, past, pages, ...(states && { states }) }
   }
 
   /**
@@ -149,6 +153,11 @@ export class Sequence {
   cut(length: number): void {
     this.truncate(length)
     this.markExact(length)
+  }
+
+  /** The states that its segments have. */
+  get #passStates(): SequenceStates | undefined {
+    return this.#states?.placed ? undefined : this.#states
   }
 
   #letGo(): void {

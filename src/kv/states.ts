@@ -8,11 +8,20 @@ import type { SequenceStates } from '../base/pass.ts'
  */
 const extraRoom = 256
 
+interface StatesOptions {
+  readonly width: number
+  readonly first: number
+  readonly until: number
+  readonly kept: boolean
+  readonly placed?: boolean
+}
+
 /** Residual states by position. */
 export class States implements SequenceStates {
   readonly first: number
   readonly until: number
   readonly kept: boolean
+  readonly placed: boolean
   readonly tails = new Map<number, Float32Array>()
   onRelease?: () => void
   readonly #width: number
@@ -20,11 +29,12 @@ export class States implements SequenceStates {
   #count = 0
 
   /** Holds states of positions from `first` on, `width` values each; none if `kept` is false. */
-  constructor({ width, first, until, kept }: { width: number; first: number; until: number; kept: boolean }) {
+  constructor({ width, first, until, kept, placed = false }: StatesOptions) {
     this.#width = width
     this.first = first
     this.until = until
     this.kept = kept
+    this.placed = placed
     this.#rows = new Float32Array(kept ? width * (until - first + extraRoom) : 0)
   }
 

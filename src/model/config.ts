@@ -74,6 +74,7 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
   qkNorm: isFlag,
   windows: isList,
   convolutions: isList,
+  dense: isList,
   perLayer: (value) => value === undefined || (Array.isArray(value) && value.every(isObject)),
 }
 
@@ -113,6 +114,15 @@ export function requireAlike({ perLayer, convolutions, architecture }: ModelConf
       'unsupported',
       `${what} needs layers of one shape, and those of this ${architecture} model differ; run it with exact prefill`,
     )
+}
+
+/** Returns the refusal of an answer by a model whose tokens see those behind them. */
+export function withoutAnswers({ architecture }: ModelConfig): ForetokenError {
+  return new ForetokenError(
+    'unsupported',
+    `a ${architecture} model makes embeddings and no answers, since its tokens see those behind them: use embed ` +
+      '(POST /v1/embeddings), or another model',
+  )
 }
 
 /**
@@ -161,6 +171,9 @@ const optionalNumbers = {
   logitScale: [0, 1e6], // 1/8: Granite 3
 } as const
 
+/** Most dense layers behind the pooling of an embedding. EmbeddingGemma has 2. */
+const mostDense = 4
+
 /** Most taps of a short convolution. LFM2 has 3. */
 const mostTaps = 16
 
@@ -195,7 +208,9 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   if (headDim % 2 !== 0) throw bad(`headDim is ${headDim}, and RoPE turns pairs`)
   if (headDim % 8 !== 0)
     throw new ForetokenError('unsupported', `${where}: heads of ${headDim}; multiples of 8 up to 256 are run`)
-  const { hidden, convolutions } = config
+  const { hidden, convolutions, dense = [] } = config
+  if (dense.length > mostDense || !dense.every((width) => isWhole(width, 1, wholeNumbers.hidden)))
+    throw bad(`widths of dense layers are ${show(dense)}; expected at most ${mostDense}, up to ${wholeNumbers.hidden}`)
   if (convolutions) checkConvolutions(convolutions, config, where)
   const kept = Math.max(config.kvHeads * headDim, convolutions ? hidden / 2 : 0)
   if (layers * kept > mostKeyValues)

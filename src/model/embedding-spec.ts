@@ -1,16 +1,16 @@
 /**
  * Reads how a model makes a vector of a text: from the metadata of a GGUF (`ARCH.pooling_type`), or
- * from the files of sentence-transformers in a folder (modules.json, 1_Pooling/config.json and
- * config_sentence_transformers.json).
+ * from the files of sentence-transformers in a folder (config_sentence_transformers.json; its modules
+ * are read by embedding-modules.ts).
  */
 import type { ModelFiles } from '../base/bytes.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { type EmbeddingSpec, type Pooling, poolings, type TokenizerSpec } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
-import { isObject, type Json, parseBoundedJson, readJson, show } from './json.ts'
-import { jsonBounds, limits } from './limits.ts'
+import type { ModulePooling } from './embedding-modules.ts'
+import { isObject, readJson, show } from './json.ts'
+import { jsonBounds } from './limits.ts'
 import type { MetadataReader } from './metadata.ts'
-import { readText } from './source.ts'
 
 /** The spec of a model whose files do not speak of embeddings. */
 export const plainEmbedding: EmbeddingSpec = { normalize: true, prompts: {}, endIds: [] }
@@ -38,19 +38,20 @@ export function embeddingOfGguf(metadata: MetadataReader, name: string): Embeddi
 }
 
 /**
- * Reads the spec of a Hugging Face folder whose model has `vocab` rows. Files that make no sense are
- * the spec's `refused`, since the model may be wanted for something else.
+ * Reads the spec of a Hugging Face folder whose model has `vocab` rows. `pooling` is what its modules
+ * say. Files that make no sense are the spec's `refused`, since the model may be wanted for something
+ * else.
  */
 export async function embeddingOfFolder(
   files: ModelFiles,
   tokenizer: TokenizerSpec,
   vocab: number,
+  pooling: ModulePooling | undefined,
 ): Promise<EmbeddingSpec> {
   try {
     const endIds = endIdsOf(tokenizer.json.post_processor, files.name, vocab)
-    const steps = await stepsOf(files)
-    if (!steps) return { ...plainEmbedding, endIds }
-    return { ...plainEmbedding, endIds, ...(await promptsOf(files)), ...(await poolingOf(files, steps)) }
+    if (!pooling) return { ...plainEmbedding, endIds }
+    return { ...plainEmbedding, endIds, ...(await promptsOf(files)), ...pooling }
   } catch (error) {
     const { code, message } = asForetokenError(error)
     if (code !== 'bad_model' && code !== 'not_found') throw error
@@ -74,70 +75,6 @@ export function embeddingOfJson(json: unknown, vocab: number): EmbeddingSpec | u
     [defaultPrompt, refused].every(isOptionalText) &&
     typeof ranks === 'boolean'
   return sound ? (json as unknown as EmbeddingSpec) : undefined
-}
-
-/** A module of sentence-transformers: the last word of its class, and its folder. */
-interface Step {
-  readonly kind: string
-  readonly path: string
-}
-
-/** Returns the modules of modules.json in order; undefined for a folder without them. */
-async function stepsOf(files: ModelFiles): Promise<readonly Step[] | undefined> {
-  const pooled = files.files.find((file) => /^\d+_Pooling\/config\.json$/.test(file))
-  if (!files.files.includes('modules.json'))
-    return pooled ? [{ kind: 'Pooling', path: pooled.slice(0, pooled.lastIndexOf('/')) }] : undefined
-  const where = `${files.name}/modules.json`
-  const text = await readText(await files.open('modules.json'), jsonBounds.config.bytes)
-  const { modules } = parseBoundedJson(`{"modules":${text}}`, where, {
-    ...jsonBounds.config,
-    bytes: limits.template + 16,
-  })
-  if (!Array.isArray(modules)) throw new ForetokenError('bad_model', `${where} is not a list of modules`)
-  return modules.map((module: unknown) => {
-    const { type, path } = isObject(module) ? module : {}
-    if (typeof type !== 'string' || typeof path !== 'string')
-      throw new ForetokenError('bad_model', `${where} has a module without a type or a path: ${show(module)}`)
-    return { kind: type.slice(type.lastIndexOf('.') + 1), path }
-  })
-}
-
-/** Returns what the modules behind the model compute, or why it is not computed. */
-async function poolingOf(
-  files: ModelFiles,
-  steps: readonly Step[],
-): Promise<Pick<EmbeddingSpec, 'pooling' | 'refused' | 'normalize'>> {
-  let pooling: Pooling | undefined
-  let normalize = false
-  for (const { kind, path } of steps) {
-    if (kind === 'Transformer') continue
-    if (kind === 'Normalize' && pooling) normalize = true
-    else if (kind === 'Pooling' && !pooling) {
-      const config = await readJson(await files.open(`${path}/config.json`), jsonBounds.config)
-      const modes = modesOf(config)
-      pooling = modes.length === 1 ? stNames[String(modes[0])] : undefined
-      if (!pooling)
-        return {
-          refused: `its pooling is ${show(modes.join(' and '))}; ${poolings.join(', ')} are computed`,
-          normalize,
-        }
-      if (config.include_prompt === false)
-        return { refused: 'its pooling leaves out the tokens of the prompt, which is not computed', normalize }
-    } else return { refused: `modules.json has ${show(kind)}, which is not computed`, normalize }
-  }
-  return { ...(pooling && { pooling }), normalize }
-}
-
-/** sentence-transformers' names of the poolings that are computed. */
-const stNames: Readonly<Record<string, Pooling>> = { lasttoken: 'last', mean: 'mean', cls: 'cls' }
-
-/** Returns the modes of a pooling, in the newer form of one text or a list, or the older one of flags. */
-function modesOf(config: Json): readonly unknown[] {
-  const { pooling_mode: mode } = config
-  if (mode !== undefined) return [mode].flat()
-  const flags = { cls_token: 'cls', mean_tokens: 'mean', lasttoken: 'lasttoken' }
-  const set = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
-  return set.map((key) => key.slice('pooling_mode_'.length)).map((key) => flags[key as keyof typeof flags] ?? key)
 }
 
 /** Reads the texts that are put before what is embedded. */

@@ -21,19 +21,29 @@ const exponents: Readonly<Record<FloatType, { readonly mask: number; readonly ca
   }
 
 /**
- * Offsets of the binary16 scales of a block, and the smallest high byte, without its sign, that is
- * refused: 0x7c is an infinity. The limit is lower for formats whose scales a backend multiplies
- * (by 8, by up to 63 or 128), so that the product stays within binary16.
+ * Offsets of the bytes of a block that hold the exponents of its scales (the high bytes of binary16
+ * numbers), and the smallest, without the sign, that is refused: 0x7c is an infinity. The limit is
+ * lower for formats whose scales a backend multiplies (by 2 or 8, by up to 15, 32, 63 or 128), so that the
+ * product stays within binary16. The scale of mxfp4 is all exponent.
  */
 const scales: Readonly<Record<BlockType, { readonly at: readonly number[]; readonly end: number }>> = {
-  q4_0: { at: [0], end: 0x70 },
-  q4_1: { at: [0, 2], end: 0x7c },
-  q5_0: { at: [0], end: 0x7c },
-  q5_1: { at: [0, 2], end: 0x7c },
-  q8_0: { at: [0], end: 0x7c },
-  q4_k: { at: [0, 2], end: 0x64 },
-  q5_k: { at: [0, 2], end: 0x64 },
-  q6_k: { at: [208], end: 0x60 },
+  q4_0: { at: [1], end: 0x70 },
+  q4_1: { at: [1, 3], end: 0x7c },
+  q5_0: { at: [1], end: 0x7c },
+  q5_1: { at: [1, 3], end: 0x7c },
+  q8_0: { at: [1], end: 0x7c },
+  q1_0: { at: [1], end: 0x78 },
+  q2_0: { at: [1], end: 0x7c },
+  q2_k: { at: [81, 83], end: 0x6c },
+  q3_k: { at: [109], end: 0x68 },
+  q4_k: { at: [1, 3], end: 0x64 },
+  q5_k: { at: [1, 3], end: 0x64 },
+  q6_k: { at: [209], end: 0x60 },
+  iq4_nl: { at: [1], end: 0x7c },
+  iq4_xs: { at: [1], end: 0x68 },
+  mxfp4: { at: [0], end: 144 },
+  tq1_0: { at: [53], end: 0x7c },
+  tq2_0: { at: [65], end: 0x7c },
 }
 
 /** Checks one matrix, whose bytes may arrive in pieces of any length. */
@@ -94,16 +104,16 @@ export class FiniteCheck {
   #blocks(bytes: Uint8Array, type: BlockType): void {
     const { bytes: size } = tensorBlocks[type]
     const { at, end } = scales[type]
+    const unsigned = type === 'mxfp4' ? 0xff : 0x7f
     for (const scale of at) {
-      // The sign and the exponent lie in the second byte.
-      const first = (scale + 1 - (this.#at % size) + size) % size
+      const first = (scale - (this.#at % size) + size) % size
       let most = 0
       for (let i = first; i < bytes.length; i += size) {
-        const high = bytes[i]! & 0x7f
+        const high = bytes[i]! & unsigned
         if (high > most) most = high
       }
       if (most < end) continue
-      for (let i = first; i < bytes.length; i += size) if ((bytes[i]! & 0x7f) >= end) this.#refuse(this.#at + i)
+      for (let i = first; i < bytes.length; i += size) if ((bytes[i]! & unsigned) >= end) this.#refuse(this.#at + i)
     }
   }
 

@@ -9,8 +9,9 @@ import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
 import type { ModelArchive, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
-import type { Pass } from '../base/pass.ts'
-import { requireAlike } from './config.ts'
+import type { Pass, Segment } from '../base/pass.ts'
+import { requireAlike, withoutAnswers } from './config.ts'
+import { DenseLayers } from './dense.ts'
 import { Embedding } from './embedding.ts'
 import { Exclusive } from './exclusive.ts'
 import { specOf } from './families/index.ts'
@@ -25,12 +26,15 @@ import {
   limitsOf,
   poolSpecOf,
   projectedColumns,
+  requireKeysAndValues,
   requireWholeContext,
   ropesOf,
+  seesBothWays,
 } from './layer.ts'
 import { LayerRunner, type Rows } from './layer-runner.ts'
 import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
 import type { ModelOptions } from './model-options.ts'
+import { PlacedWriter } from './placed.ts'
 
 /** Layers or segments `from`..`to` - 1. */
 export interface Span {
@@ -44,6 +48,8 @@ export class LoadedModel {
   /** Distinguishes this model's weights from others of the same shapes. */
   readonly identity: string
   readonly passTokens: number
+  /** Whether tokens see those behind them, so that a text is read in one pass and has no next token. */
+  readonly bothWays: boolean
   readonly pool: KvPool
   /** How pages hold K, by layer; undefined for layers whose K is stored unchanged. */
   readonly keyBalances: readonly (KeyBalance | undefined)[]
@@ -53,12 +59,14 @@ export class LoadedModel {
   readonly #layers: readonly Layer[]
   readonly #runner: LayerRunner
   readonly #head: Head
+  readonly #dense: DenseLayers
   readonly #ropes: readonly RopeSpec[]
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output or MLP output
   readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim), or 3 hidden if a layer is a convolution
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #aside: Tensor // (tokens, hidden) of the same memory: what attention adds, if it is not added at once
+  readonly #placed: PlacedWriter
   readonly #activations = new Exclusive()
 
   /**
@@ -91,6 +99,8 @@ export class LoadedModel {
     this.#backend = backend
     this.#embedding = new Embedding(backend, config, spec, weights)
     this.#spec = spec
+    this.bothWays = seesBothWays(spec)
+    this.#dense = new DenseLayers(backend, config, weights)
     this.keyBalances = spec.layers.map(({ biases }, index) => {
       const bias = biases.qkv ? weights.keyBiases.get(`layers.${index}.kBias`) : undefined
       return bias && keyBalance(bias, config)
@@ -115,6 +125,7 @@ export class LoadedModel {
     })
     this.pool = backend.kvPool(poolSpecOf(spec, options.kv))
     this.#runner = new LayerRunner(backend, config, this.pool)
+    this.#placed = new PlacedWriter(backend, spec, options.passTokens)
   }
 
   /**
@@ -156,6 +167,16 @@ export class LoadedModel {
     return { from: 0, to: this.#layers.length }
   }
 
+  /** Throws `unsupported` if K and V of tokens cannot be kept and placed elsewhere. */
+  requirePlaceable(): void {
+    requireKeysAndValues(this.#spec, 'keeping chunks')
+  }
+
+  /** Number of values of K and V together that each layer has for a token, (layers). */
+  get kvWidths(): readonly number[] {
+    return this.#layers.map(({ kvHeads }) => 2 * kvHeads * this.config.headDim)
+  }
+
   /** Returns the residual stream of the current pass, (tokens, hidden). */
   get states(): Tensor {
     return this.#x
@@ -166,13 +187,19 @@ export class LoadedModel {
     return this.#activations.run(work)
   }
 
-  /** Plans the pass and writes the embeddings of its tokens to the residual stream. */
+  /**
+   * Writes the K and V that are placed, plans the pass, and writes the embeddings of its tokens to
+   * the residual stream.
+   */
   begin(pass: Pass): void {
     if (pass.ids.length > this.passTokens)
       throw new ForetokenError(
         'bad_argument',
         `a pass of ${pass.ids.length} tokens exceeds the ${this.passTokens} that buffers were made for; give fewer at once`,
       )
+    if (this.bothWays && pass.segments.some(({ past }) => past > 0))
+      throw new ForetokenError('internal', 'a text of a model that sees both ways was split between passes')
+    if (pass.placed) this.#place(pass.placed)
     this.#backend.plan(pass.segments, this.#ropes)
     this.#embedding.write(this.#x, pass.ids)
   }
@@ -185,8 +212,40 @@ export class LoadedModel {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
     const mlpRows = whole === segments ? rows : this.#rows(pass, whole)
-    for (let index = layers.from; index < layers.to; index++)
-      this.#runner.run(at(this.#layers, index), index, rows, { mlpRows })
+    const watched = this.#watchedIn(pass, segments)
+    for (let index = layers.from; index < layers.to; index++) {
+      const layer = at(this.#layers, index)
+      const watch = () => {
+        for (const segment of watched) {
+          const kv = this.#keysAndValues(layer, this.#backend.rows(this.#qkv, segment.start))
+          pass.watched?.get(segment)?.take(index, segment.past, this.#backend.read(kv, segment.length))
+        }
+      }
+      this.#runner.run(layer, index, rows, { mlpRows, ...(watched.length > 0 && { watch }) })
+    }
+  }
+
+  /** Returns the segments of a span whose K and V are read. */
+  #watchedIn({ segments, watched }: Pass, { from, to }: Span): readonly Segment[] {
+    return watched ? segments.slice(from, to).filter((segment) => watched.has(segment)) : []
+  }
+
+  /** Returns the columns of projected rows that hold K and V, (rows, 2 kvHeads * headDim). */
+  #keysAndValues({ heads, kvHeads }: Layer, qkv: Tensor): Tensor {
+    const { headDim } = this.config
+    return this.#backend.columns(qkv, heads * headDim, 2 * kvHeads * headDim)
+  }
+
+  /** Writes given K and V, as a pass of their own. */
+  #place(placed: NonNullable<Pass['placed']>): void {
+    for (const batch of this.#placed.batches(placed)) {
+      this.#backend.plan(batch.segments, this.#ropes)
+      const rows = this.#rows(batch, { from: 0, to: batch.segments.length })
+      for (let index = 0; index < this.#layers.length; index++) {
+        const { k, v } = this.#placed.load(batch, index)
+        this.#runner.writeKv(this.#attending(index), index, k, v, rows)
+      }
+    }
   }
 
   /**
@@ -195,11 +254,9 @@ export class LoadedModel {
    */
   runWatched(pass: Pass, layers: Span, watch: (layer: number, kv: Tensor) => void): void {
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
-    const { headDim } = this.config
     for (let index = layers.from; index < layers.to; index++) {
       const layer = at(this.#layers, index)
-      const kv = this.#backend.columns(rows.qkv, layer.heads * headDim, 2 * layer.kvHeads * headDim)
-      this.#runner.run(layer, index, rows, { watch: () => watch(index, kv) })
+      this.#runner.run(layer, index, rows, { watch: () => watch(index, this.#keysAndValues(layer, rows.qkv)) })
     }
   }
 
@@ -254,6 +311,16 @@ export class LoadedModel {
     return this.#head.normed(this.#x, picked, this.#h)
   }
 
+  /** Returns the vectors that the dense layers make of pooled states, (hidden) each. */
+  project(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+    return this.exclusive(() => this.#dense.run(states))
+  }
+
+  /** Throws `unsupported` for a model that sees both ways: it has no next token. */
+  requireAnswers(): void {
+    if (this.bothWays) throw withoutAnswers(this.config)
+  }
+
   #attending(index: number): AttentionLayer {
     const layer = at(this.#layers, index)
     if (layer.convolution) throw new ForetokenError('internal', `layer ${index} is a convolution and has no K and V`)
@@ -266,7 +333,7 @@ export class LoadedModel {
     return this.#rows(pass, segments)
   }
 
-  #rows({ segments }: Pass, { from, to }: Span): Rows {
+  #rows({ segments }: Pick<Pass, 'segments'>, { from, to }: Span): Rows {
     const backend = this.#backend
     const first = segments[from]?.start ?? 0
     const last = segments[to - 1]

@@ -4,8 +4,8 @@
  */
 
 import { defined } from '../base/at.ts'
+import { floatToHalf, halfToFloat } from '../base/half.ts'
 import { tensorBlocks } from '../base/model.ts'
-import { floatToHalf, halfToFloat } from './half.ts'
 
 const { elements, bytes: blockBytes } = tensorBlocks.q4_1
 

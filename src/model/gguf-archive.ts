@@ -40,10 +40,10 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
       `${source.name} is one part of a split GGUF; merge the parts into one file first`,
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
-  const config = await configOf(metadata, found)
+  const { config, form } = await configOf(metadata, found)
   const isFactors = (tensor: string) =>
     tensor === frequencies || (found.has(short) && (tensor === short || tensor === long))
-  const embedding = embeddingOfGguf(metadata, prefix.slice(0, -1))
+  const embedding = { ...embeddingOfGguf(metadata, prefix.slice(0, -1)), ...form.embedding?.(config) }
   // A reranker's rows of "yes" and "no", which the embedding has, too.
   const isRanks = (tensor: string) => tensor === ranks && embedding.ranks === true && config.tiedEmbedding
   const unused = (tensor: string) => isFactors(tensor) || isRanks(tensor)
@@ -69,7 +69,10 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
   }
 }
 
-async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>): Promise<ModelConfig> {
+async function configOf(
+  metadata: MetadataReader,
+  found: ReadonlyMap<string, TensorInfo>,
+): Promise<{ config: ModelConfig; form: GgufForm }> {
   const { where } = metadata
   const name = metadata.text('general.architecture')
   if (name === 'clip')
@@ -102,7 +105,8 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
     original: optional('rope.scaling.original_context_length'),
   }
   const scaled = { ...plain, ...scalingOfGguf(scaling, plain, where) }
-  return checkConfig({ ...scaled, ...windowsIn(windowsOf(metadata, form, scaled), scaled.maxContext) }, where)
+  const windows = windowsIn(windowsOf(metadata, form, scaled), scaled.maxContext)
+  return { config: checkConfig({ ...scaled, ...windows }, where), form }
 }
 
 /**
@@ -112,15 +116,16 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
  */
 function windowsOf(
   metadata: MetadataReader,
-  { name: prefix, slides }: GgufForm,
+  { name: prefix, slides, windowOf = (tokens) => tokens }: GgufForm,
   { layers, maxContext }: ModelConfig,
 ): readonly number[] | undefined {
   const { where } = metadata
   const key = `${prefix}.attention.sliding_window`
-  const window = metadata.optionalNumber(key) ?? 0
-  if (!isWhole(window))
-    throw new ForetokenError('bad_model', `${where}: ${key} is ${window}; expected a number of tokens, or 0 for all`)
-  if (window === 0 || window >= maxContext) return undefined
+  const said = metadata.optionalNumber(key) ?? 0
+  if (!isWhole(said))
+    throw new ForetokenError('bad_model', `${where}: ${key} is ${said}; expected a number of tokens, or 0 for all`)
+  const window = windowOf(said)
+  if (said === 0 || window >= maxContext) return undefined
   if (slides) return slides(metadata, layers).map((slides) => (slides ? window : 0))
   if (metadata.value(`${key}_pattern`) !== undefined)
     throw new ForetokenError(

@@ -29,10 +29,46 @@ const typeNumbers: Readonly<Record<number, TensorType>> = {
   6: 'q5_0',
   7: 'q5_1',
   8: 'q8_0',
+  10: 'q2_k',
+  11: 'q3_k',
   12: 'q4_k',
   13: 'q5_k',
   14: 'q6_k',
+  20: 'iq4_nl',
+  23: 'iq4_xs',
   30: 'bf16',
+  34: 'tq1_0',
+  35: 'tq2_0',
+  39: 'mxfp4',
+  41: 'q1_0',
+  42: 'q2_0',
+}
+
+/** Names of the other types that ggml has or had, for messages. */
+const unreadTypes: Readonly<Record<number, string>> = {
+  4: 'q4_2',
+  5: 'q4_3',
+  9: 'q8_1',
+  15: 'q8_k',
+  16: 'iq2_xxs',
+  17: 'iq2_xs',
+  18: 'iq3_xxs',
+  19: 'iq1_s',
+  21: 'iq3_s',
+  22: 'iq2_s',
+  24: 'i8',
+  25: 'i16',
+  26: 'i32',
+  27: 'i64',
+  28: 'f64',
+  29: 'iq1_m',
+  31: 'q4_0_4_4',
+  32: 'q4_0_4_8',
+  33: 'q4_0_8_8',
+  36: 'iq4_nl_4_4',
+  37: 'iq4_nl_4_8',
+  38: 'iq4_nl_8_8',
+  40: 'nvfp4',
 }
 
 /**
@@ -53,7 +89,8 @@ export async function readTensor(reader: GgufReader): Promise<GgufTensor> {
   if (!type)
     throw new ForetokenError(
       'unsupported',
-      `${source.name}: tensor ${show(name)} has ggml type ${number}; ${Object.values(typeNumbers).join(', ')} are read`,
+      `${source.name}: tensor ${show(name)} is in ${unreadTypes[number] ?? `ggml's type ${number}, which is not known`}; ` +
+        `${Object.values(typeNumbers).join(', ')} are read: use a file of the model in one of these, such as Q4_K_M or Q8_0`,
     )
   const block = tensorBlocks[type]
   const elements = dims.reduce((product, dim) => product * dim, 1)

@@ -4,6 +4,7 @@ import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { checkConfig } from './config.ts'
+import { modulesOfFolder } from './embedding-modules.ts'
 import { embeddingOfFolder } from './embedding-spec.ts'
 import { familyOf, huggingFaceFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
@@ -28,9 +29,12 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
   const { json, warnings } = withoutKeys(whole, ignored, where)
   const { config: said, tied } = configOf(json, where)
   const { found, bare } = prefixed(await readShards(files))
+  const modules = await modulesOfFolder(files)
+  for (const layer of modules.dense) found.set(layer.name, layer)
   const headless = bare && tied === false
   const head = await headOf(found, said, headless ? true : tied, where)
-  const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
+  const dense = modules.dense.map(({ rows }) => rows)
+  const config = checkConfig({ ...said, tiedEmbedding: head.tied, ...(dense.length > 0 && { dense }) }, files.name)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
   const tokenizer = await readTokenizer(files, json, config.vocab)
@@ -42,7 +46,7 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     config,
     tensors,
     tokenizer: spec,
-    embedding: await embeddingOfFolder(files, spec, config.vocab),
+    embedding: await embeddingOfFolder(files, spec, config.vocab, modules.pooling),
     tokenless,
     warnings: [
       ...warnings,

@@ -121,14 +121,14 @@ export function ropesOf({ layers }: ModelSpec): readonly RopeSpec[] {
  * the model's own.
  */
 export function limitsOf(
-  { hidden, intermediate, heads, headDim }: ModelConfig,
+  { hidden, intermediate, heads, headDim, dense = [] }: ModelConfig,
   spec: ModelSpec,
   { tokens, inputs, pageEntries }: { tokens: number; inputs: number; pageEntries?: number | undefined },
 ): Limits {
   const { layers } = spec
   return {
     tokens,
-    maxK: Math.max(hidden, intermediate, heads * headDim, inputs),
+    maxK: dense.reduce((most, width) => Math.max(most, width), Math.max(hidden, intermediate, heads * headDim, inputs)),
     headDim,
     groups: [...new Set(layers.flatMap(({ heads, kvHeads, convolution }) => (convolution ? [] : heads / kvHeads)))],
     ropes: ropesOf(spec),
@@ -164,9 +164,18 @@ export function projectedColumns({ hidden, heads, kvHeads, headDim }: ModelConfi
   return Math.max((heads + 2 * kvHeads) * headDim, convolves ? 3 * hidden : 0)
 }
 
+/** Number of texts whose vectors go through dense layers at once. */
+const denseRows = 16
+
+/** Returns the size of the input and of each output of the dense layers, (rows, columns); none without them. */
+export function denseBuffers({ hidden, dense = [] }: ModelConfig): (readonly [number, number])[] {
+  return dense.length === 0 ? [] : [hidden, ...dense].map((width) => [denseRows, width] as const)
+}
+
 /** Returns the bytes of the activations of a pass. */
 export function activationBytes(config: ModelConfig, spec: ModelSpec, sizes: BufferSizes): number {
-  return Object.values(buffersOf(config, spec, sizes)).reduce((sum, [rows, cols]) => sum + rows * cols * 4, 0)
+  const buffers = [...Object.values(buffersOf(config, spec, sizes)), ...denseBuffers(config)]
+  return buffers.reduce((sum, [rows, cols]) => sum + rows * cols * 4, 0)
 }
 
 /**
@@ -188,6 +197,21 @@ export function poolSpecOf({ headDim, layers }: ModelSpec, type: KvType): KvPool
     layerKvHeads,
     convolutions: layers.map(({ convolution }) => convolution !== undefined),
   }
+}
+
+/** Throws `unsupported` for layers whose cache says more of a token than its K and V. */
+export function requireKeysAndValues({ family, layers }: ModelSpec, what: string): void {
+  const index = layers.findIndex(({ convolution }) => convolution)
+  if (index >= 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs K and V in every layer, and layer ${index} of this ${family} model is a convolution`,
+    )
+}
+
+/** Returns whether layers see tokens behind their own, so that a text has to be read in one pass. */
+export function seesBothWays({ layers }: ModelSpec): boolean {
+  return layers.some(({ attention }) => attention.bothWays)
 }
 
 /** Throws `unsupported` for layers that see only a part of the context. */

@@ -3,10 +3,10 @@ import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import { throwIfAborted } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { halfToFloat } from '../base/half.ts'
 import type { ModelArchive, TensorInfo } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import { FiniteCheck } from './finite.ts'
-import { halfToFloat } from './half.ts'
 import { WeightIdentity } from './identity.ts'
 
 /** Bytes asked of a source at once. */

@@ -78,8 +78,9 @@ async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<
   const prepared = files.files.filter((file) => file.endsWith(preparedEnding))
   const [weights] = prepared
   if (weights !== undefined && prepared.length === 1) return openPrepared(files.name, await files.open(weights))
-  const has = (ending: string) => files.files.some((file) => file.endsWith(ending))
-  if (has('.onnx') && !has('.safetensors'))
+  // Weights below the top are those of modules that make embeddings.
+  const isWeights = (file: string) => !file.includes('/') && file.endsWith('.safetensors')
+  if (files.files.some((file) => file.endsWith('.onnx')) && !files.files.some(isWeights))
     throw new ForetokenError(
       'unsupported',
       `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,

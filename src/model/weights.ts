@@ -15,6 +15,11 @@ interface Expected extends TensorSource {
   readonly flat?: boolean
 }
 
+/** Returns the canonical name of dense layer `index`, and its name among the tensors of a folder. */
+export function denseNames(index: number): { readonly name: string; readonly huggingFace: string } {
+  return { name: `dense.${index}`, huggingFace: `dense.${index}.weight` }
+}
+
 /** Returns every tensor of a model with this config, as its recipe asks for them. */
 export function expectedTensors(config: ModelConfig): Expected[] {
   const { hidden, headDim, vocab, tailFrom } = config
@@ -28,6 +33,11 @@ export function expectedTensors(config: ModelConfig): Expected[] {
   add('norm', 1, hidden)
   if (tailFrom !== undefined) add('embedTail', vocab - tailFrom, hidden)
   if (!config.tiedEmbedding) add('head', vocab, hidden)
+  config.dense?.forEach((rows, index) => {
+    const cols = config.dense?.[index - 1] ?? hidden
+    // llama.cpp counts the modules of sentence-transformers, of which these are the third and fourth.
+    all.push({ ...denseNames(index), gguf: `dense_${index + 2}.weight`, rows, cols })
+  })
   family.spec(config).layers.forEach((spec, index) => {
     const { heads, kvHeads, intermediate, norms, biases, qkNorms, convolution } = spec
     const layer = (name: string, rows: number, cols: number, flat = false) =>

@@ -3,7 +3,7 @@
  * no attention between segments.
  */
 import { at } from '../base/at.ts'
-import type { Pass, Segment } from '../base/pass.ts'
+import type { KvReader, Pass, Placed, PlacedKv, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/sequence.ts'
 
 /** Tokens to run for one sequence: a prompt, a part of one, or a decode step. */
@@ -16,21 +16,25 @@ export interface Chunk {
   readonly states?: ChunkRows
   /** How its K and V are made. Default `exact`. */
   readonly kind?: Kind
-  /** Position of its first token, which the sequence holds already. Refined chunks only. */
+  /** Position of its first token, which the sequence holds already: its K and V are replaced. */
   readonly from?: number
+  /** The K and V of a `placed` chunk, and the index of its first token there. */
+  readonly kv?: { readonly of: PlacedKv; readonly from: number }
+  /** Reads its K and V. Exact chunks only. */
+  readonly reader?: KvReader | undefined
 }
 
 /** Some rows of a chunk; a number stands for as many of the last. */
 export type ChunkRows = 'none' | 'first' | 'last' | 'all' | number
 
 /**
- * `predicted`: computed by a predictor above the shared layers; `refined`: computed exactly,
- * replacing predicted K and V.
+ * `predicted`: computed by a predictor above the shared layers; `refined`: computed exactly from
+ * kept states, replacing predicted K and V; `placed`: given, so that no row of the pass runs it.
  */
-type Kind = 'predicted' | 'exact' | 'refined'
+type Kind = 'predicted' | 'exact' | 'refined' | 'placed'
 
 /** Order along the token axis, so that every range of layers works on adjacent rows. */
-const order: readonly Kind[] = ['predicted', 'exact', 'refined']
+const order = ['predicted', 'exact', 'refined'] as const
 
 /**
  * Allocates the pages of all chunks and lays them side by side; on failure every sequence is
@@ -48,25 +52,39 @@ export function pack(chunks: readonly Chunk[]): Pass {
 export function layOut(chunks: readonly Chunk[], allocated: readonly Segment[]): Pass {
   const ids: number[] = []
   const segments: Segment[] = []
+  const watched = new Map<Segment, KvReader>()
   const starts: number[] = []
   const count = { predicted: 0, exact: 0, refined: 0 }
   for (const kind of order)
     for (const [index, chunk] of chunks.entries()) {
       if ((chunk.kind ?? 'exact') !== kind) continue
       starts[index] = ids.length
-      segments.push({ ...at(allocated, index), start: ids.length })
+      const segment = { ...at(allocated, index), start: ids.length }
+      segments.push(segment)
+      if (chunk.reader) watched.set(segment, chunk.reader)
       for (const id of chunk.ids) ids.push(id)
       count[kind]++
     }
   const rowsOf = (which: ChunkRows, { ids }: Chunk, index: number) => {
     const rows = countOf(which, ids.length)
+    if (rows === 0) return []
     const from = at(starts, index) + (which === 'first' ? 0 : ids.length - rows)
     return Array.from({ length: rows }, (_, i) => from + i)
   }
   const outputs = chunks.flatMap((chunk, index) => rowsOf(chunk.outputs, chunk, index))
   const states = chunks.flatMap((chunk, index) => rowsOf(chunk.states ?? 'none', chunk, index))
-  const { predicted, refined } = count
-  return { ids, segments, outputs, predicted, refined, ...(states.length > 0 && { states }) }
+  const placed = chunks.flatMap(({ kv }, index): Placed[] =>
+    kv ? [{ segment: at(allocated, index), kv: kv.of, from: kv.from }] : [],
+  )
+  return {
+    ids,
+    segments,
+    outputs,
+    ...{ predicted: count.predicted, refined: count.refined },
+    ...(states.length > 0 && { states }),
+    ...(placed.length > 0 && { placed }),
+    ...(watched.size > 0 && { watched }),
+  }
 }
 
 /** Returns how many of `length` rows `which` are. */
@@ -82,13 +100,13 @@ export function countOf(which: ChunkRows, length: number): number {
 export function takePages(chunks: readonly Chunk[]): Segment[] {
   const allocated: Segment[] = []
   try {
-    for (const { sequence, ids, kind, from = 0 } of chunks)
-      allocated.push(kind === 'refined' ? sequence.again(from, from + ids.length) : sequence.extend(ids.length, 0))
+    for (const { sequence, ids, from } of chunks)
+      allocated.push(from === undefined ? sequence.extend(ids.length, 0) : sequence.again(from, from + ids.length))
     return allocated
   } catch (error) {
     for (let index = allocated.length - 1; index >= 0; index--) {
-      const { kind, sequence } = at(chunks, index)
-      if (kind !== 'refined') sequence.truncate(at(allocated, index).past)
+      const { from, sequence } = at(chunks, index)
+      if (from === undefined) sequence.truncate(at(allocated, index).past)
     }
     throw error
   }

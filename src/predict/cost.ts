@@ -57,6 +57,17 @@ export function separateShare(
   return (exact - config.layers * layerWork(config, from, until) + run + maps) / exact
 }
 
+/** Returns the same share when the K and V of some `ranges` of tokens are given. */
+export function placedShare(
+  config: ModelConfig,
+  { length, first }: Pick<Stretch, 'length' | 'first'>,
+  ranges: readonly { readonly from: number; readonly to: number }[],
+): number {
+  const exact = exactWork(config, first, length)
+  const saved = ranges.reduce((sum, { from, to }) => sum + config.layers * layerWork(config, from, to), 0)
+  return (exact - saved) / exact
+}
+
 /** Returns the multiply-adds of an exact prefill of positions `from`..`to` - 1, with one row of scores. */
 export function exactWork(config: ModelConfig, from: number, to: number): number {
   return config.layers * layerWork(config, from, to) + config.vocab * config.hidden

@@ -161,6 +161,11 @@ export class Routed implements TextService {
     return this.#engine.rerank(query, documents, options)
   }
 
+  /** Computes marked chunks that wait to be kept here, as `Engine.keepChunks` does. */
+  keepChunks(): Promise<void> {
+    return this.#engine.keepChunks()
+  }
+
   /** Asks every companion for its status. One that does not answer has failed. Never rejects. */
   async refresh(): Promise<void> {
     const { closing } = this.#engine

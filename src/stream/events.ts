@@ -51,6 +51,8 @@ export interface DoneEvent {
   readonly timings: Timings
   /** Number of prompt tokens whose K and V came from the prefix cache. */
   readonly cached_tokens: number
+  /** Number of prompt tokens whose K and V are those of kept chunks, placed; absent if there are none. */
+  readonly placed_tokens?: number
   /**
    * What the cache held when the first token was made; `refined` if it was predicted then and made
    * exact since.

@@ -1,6 +1,7 @@
 /** Checks prompts that programs pass in, before anything is done with them. */
 import { fieldsOf, listOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { flag } from '../base/fields.ts'
 import type { PromptInput } from '../base/prompt.ts'
 
 /** Throws `bad_argument` unless `prompt` is a text, token ids, or messages. */
@@ -29,9 +30,12 @@ function checkMessage(name: string, { role, content, tool_calls }: Readonly<Reco
     for (const [index, call] of listOf(`${name}.tool_calls`, tool_calls).entries())
       checkCall(`${name}.tool_calls[${index}]`, call)
   if (content === undefined || content === null || typeof content === 'string') return
-  for (const part of listOf<{ readonly text?: unknown } | null>(`${name}.content`, content))
+  for (const part of listOf<{ readonly text?: unknown; readonly chunk?: unknown } | null>(`${name}.content`, content)) {
     if (typeof part !== 'object' || typeof part?.text !== 'string')
       throw wrong(`${name}.content`, "a text, or a list of {type: 'text', text: 'text'}", part)
+    const { chunk } = part
+    if (chunk !== undefined && chunk !== null) flag(`the chunk of a part of ${name}.content`, chunk)
+  }
 }
 
 function checkCall(name: string, call: unknown): void {

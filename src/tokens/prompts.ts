@@ -10,12 +10,13 @@ import { ForetokenError } from '../base/errors.ts'
 import { type Checks, callable, checkedFields } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
-import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
+import type { ChatMessage, PreparedPrompt, PromptChunk, PromptInput, PromptTimes, TokenRange } from '../base/prompt.ts'
 import { NoWorker } from '../base/serial-worker.ts'
 import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import { checkToolOptions } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
+import { chunkSteps, chunksAt, hasMarks } from './marked-chunks.ts'
 import {
   isIds,
   isPrepared,
@@ -27,7 +28,7 @@ import {
 } from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
-import type { Tokenizer } from './tokenizer.ts'
+import { type Tokenizer, toEnd } from './tokenizer.ts'
 import { createTokenizerGate } from './tokenizer-gate.ts'
 import { TokenizerWorker } from './tokenizer-worker.ts'
 
@@ -49,6 +50,12 @@ export const prepareChecks: Checks<PrepareOptions> = {
 export const promptIdsChecks: Checks<PromptOptions & { readonly onTemplate?: () => void }> = {
   ...promptChecks,
   onTemplate: callable(),
+}
+
+/** A prompt as a request has it. */
+interface Submitted extends PromptOptions {
+  readonly prompt: PromptInput
+  readonly chunks?: readonly TokenRange[] | undefined
 }
 
 /** Characters up to which a prompt is read at once, in a millisecond or two. */
@@ -82,14 +89,22 @@ export class Prompts {
     })
   }
 
-  /** Reads a submitted prompt and begins the trace of its request. Throws as `ids`. */
-  accept({ prompt, ...options }: PromptOptions & { readonly prompt: PromptInput }): { ids: number[]; trace: Trace } {
+  /**
+   * Reads a submitted prompt and begins the trace of its request. `chunks` are those that its parts
+   * or `ranges` of its ids mark. Throws as `ids`, and `bad_argument` for other ranges.
+   */
+  accept({ prompt, chunks: ranges, ...options }: Submitted): {
+    ids: number[]
+    chunks: readonly PromptChunk[]
+    trace: Trace
+  } {
     return withArguments('the request', () => {
       checkPrompt(prompt)
       const trace = new Trace(isPrepared(prompt) ? prompt.times : undefined)
       const ids = this.ids(prompt, { ...options, onTemplate: () => trace.mark('templated') })
+      const chunks = ranges ? chunksAt(ids, ranges) : this.#chunksOf(prompt, ids)
       trace.mark('tokenized')
-      return { ids, trace }
+      return { ids, chunks, trace }
     })
   }
 
@@ -104,6 +119,11 @@ export class Prompts {
       checkToolOptions(options)
       return this.#prepare(prompt, options)
     })
+  }
+
+  #chunksOf(prompt: PromptInput, ids: readonly number[]): readonly PromptChunk[] {
+    if (isPrepared(prompt)) return prompt.chunks ?? []
+    return toEnd(chunkSteps(this.#tokenizer, prompt, ids))
   }
 
   /** Ends the worker, and rejects the prompts that wait for it. */
@@ -137,12 +157,13 @@ export class Prompts {
   ): Promise<PreparedPrompt> {
     try {
       if (this.#worker) {
-        const { ids, tokenizeMs } = await this.#worker.read(prompt, options, signal)
+        const { ids, chunks, tokenizeMs } = await this.#worker.read(prompt, options, signal)
         const tokenized = performance.now()
         return prepared(ids, {
           accepted,
           ...(!options.raw && { templated: Math.max(accepted, tokenized - tokenizeMs) }),
           tokenized,
+          chunks,
         })
       }
     } catch (error) {
@@ -162,23 +183,32 @@ export class Prompts {
     const onTemplate = () => {
       templated = performance.now()
     }
-    const steps = promptSteps(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context, onTemplate })
+    const ids = await this.#turnByTurn(
+      promptSteps(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context, onTemplate }),
+      signal,
+    )
+    const chunks = hasMarks(prompt)
+      ? await this.#turnByTurn(chunkSteps(this.#tokenizer, prompt, ids), signal)
+      : undefined
+    const times = { accepted, ...(templated !== undefined && { templated }), tokenized: performance.now() }
+    return prepared(ids, { ...times, chunks })
+  }
+
+  async #turnByTurn<T>(steps: Generator<void, T, void>, signal: AbortSignal | undefined): Promise<T> {
     for (;;) {
       const { done, value } = steps.next()
-      if (done)
-        return prepared(value, {
-          accepted,
-          ...(templated !== undefined && { templated }),
-          tokenized: performance.now(),
-        })
+      if (done) return value
       await nextTurn(signal)
       if (this.#closed) throw closed()
     }
   }
 }
 
-function prepared(ids: number[], times: PromptTimes): PreparedPrompt {
-  return Object.assign(ids, { times })
+function prepared(
+  ids: number[],
+  { chunks, ...times }: PromptTimes & { readonly chunks?: readonly PromptChunk[] | undefined },
+): PreparedPrompt {
+  return Object.assign(ids, { times, ...(chunks && { chunks }) })
 }
 
 function closed(): ForetokenError {

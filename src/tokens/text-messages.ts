@@ -1,7 +1,7 @@
 /** Defines the whole protocol between an engine and its text worker. Version 1. */
 import type { ErrorCode } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
-import type { ChatMessage } from '../base/prompt.ts'
+import type { ChatMessage, PromptChunk } from '../base/prompt.ts'
 import type { SpawnWorker, WorkerHandle } from '../base/serial-worker.ts'
 import type { PromptOptions } from './prompt.ts'
 
@@ -25,7 +25,14 @@ export type FromTextWorker =
    * `tokenizeMs`: milliseconds since the chat template was rendered, or since the message if there
    * is none.
    */
-  | { readonly type: 'ids'; readonly id: number; readonly ids: Uint32Array; readonly tokenizeMs: number }
+  | {
+      readonly type: 'ids'
+      readonly id: number
+      readonly ids: Uint32Array
+      /** Absent if no part of the prompt is marked. */
+      readonly chunks?: readonly PromptChunk[]
+      readonly tokenizeMs: number
+    }
   | { readonly type: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string }
 
 /** A text worker as a platform provides it. */

@@ -3,9 +3,10 @@
  * ended.
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { chunkSteps, hasMarks } from './marked-chunks.ts'
 import { promptIds } from './prompt.ts'
 import type { FromTextWorker, ToTextWorker } from './text-messages.ts'
-import { createTokenizer, type Tokenizer } from './tokenizer.ts'
+import { createTokenizer, type Tokenizer, toEnd } from './tokenizer.ts'
 
 /** Returns a handler of messages, which answers through `send`. */
 export function serveText(send: (message: FromTextWorker) => void): (message: ToTextWorker) => void {
@@ -24,8 +25,10 @@ export function serveText(send: (message: FromTextWorker) => void): (message: To
       const onTemplate = () => {
         begun = performance.now()
       }
-      const ids = Uint32Array.from(promptIds(tokenizer, spec, prompt, { ...options, context, onTemplate }))
-      send({ type: 'ids', id, ids, tokenizeMs: performance.now() - begun })
+      const ids = promptIds(tokenizer, spec, prompt, { ...options, context, onTemplate })
+      const chunks = hasMarks(prompt) ? toEnd(chunkSteps(tokenizer, prompt, ids)) : undefined
+      const tokenizeMs = performance.now() - begun
+      send({ type: 'ids', id, ids: Uint32Array.from(ids), ...(chunks && { chunks }), tokenizeMs })
     } catch (error) {
       const { code, message: reason } = asForetokenError(error)
       send({ type: 'failed', id, code, message: reason })

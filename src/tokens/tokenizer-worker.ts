@@ -2,7 +2,7 @@
 
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
-import type { ChatMessage } from '../base/prompt.ts'
+import type { ChatMessage, PromptChunk } from '../base/prompt.ts'
 import { SerialWorker, type SerialWorkerOptions } from '../base/serial-worker.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, ToTextWorker } from './text-messages.ts'
@@ -18,6 +18,8 @@ export interface TokenizerWorkerOptions
 /** The ids of a prompt. */
 export interface TextResult {
   readonly ids: number[]
+  /** Its marked chunks; undefined if it has none. */
+  readonly chunks: readonly PromptChunk[] | undefined
   /** Milliseconds since the template was rendered, or since the worker began. */
   readonly tokenizeMs: number
 }
@@ -42,7 +44,7 @@ export class TokenizerWorker {
   ): Promise<TextResult> {
     const answer = await this.#worker.run((id) => ({ type: 'read', id, prompt, options }), signal)
     if (answer.type === 'failed') throw new ForetokenError(answer.code, answer.message)
-    return { ids: Array.from(answer.ids), tokenizeMs: answer.tokenizeMs }
+    return { ids: Array.from(answer.ids), chunks: answer.chunks, tokenizeMs: answer.tokenizeMs }
   }
 
   /** Ends the worker and rejects the prompt being read as `aborted`. */

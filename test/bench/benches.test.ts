@@ -1,5 +1,6 @@
 /** The benchmarks run and add up; their speeds are not tested. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { benchChunks } from '../../bench/chunks.ts'
 import { lognormalLengths } from '../../bench/lengths.ts'
 import { benchModes } from '../../bench/modes.ts'
 import { benchPrepack, prepackRoom } from '../../bench/prepack.ts'
@@ -76,6 +77,21 @@ describe('modes', () => {
     expect(speedup.max).toBeGreaterThanOrEqual(speedup.median)
     expect(engine.stats.pages_in_use).toBe(0)
     await bare.close()
+    await engine.close()
+  })
+})
+
+describe('chunks', () => {
+  test('reports answers that are equal, and prompts all but few of whose tokens are placed', async () => {
+    const engine = await Engine.load(tinyFiles({ context: 1024 }), { wasm, prefixBytes: 0 })
+    // Bytes are tokens here, and so is each letter of the question.
+    const [row] = await benchChunks(engine, { lengths: [700], documents: 3, runs: 2, answerTokens: 4 })
+    expect(row).toMatchObject({ answers: 2, equal: 2 })
+    expect(row!.placed).toBeGreaterThan(500)
+    expect(row!.share).toBeGreaterThan(0)
+    expect(row!.share).toBeLessThan(0.5)
+    expect(row!.faster.max).toBeGreaterThanOrEqual(row!.faster.median)
+    expect(engine.stats.pages_in_use).toBe(0)
     await engine.close()
   })
 })

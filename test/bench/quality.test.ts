@@ -19,6 +19,7 @@ import {
 import { loadWasm } from '../../node/wasm.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
 import { Engine } from '../../src/index.ts'
+import { placedShare } from '../../src/predict/cost.ts'
 import { judgedRows, judgedSets, writeSets } from '../helpers/judged-sets.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import vectors from '../vectors/overlap.json' with { type: 'json' }
@@ -76,6 +77,20 @@ describe('suites', () => {
       else expect(before).toBeGreaterThan(0)
       if (draft.group === 'end') expect(after).toBe(0)
       else expect(after).toBeGreaterThan(0)
+    }
+  })
+
+  test('documents: the chunks are the documents, end to end, and nothing else', async () => {
+    for (const { prompt, chunks = [] } of await casesOf('documents', { cases: 6 })) {
+      const text = textOf(prompt)
+      const parts = chunks.map(({ from, to }) => textOf(prompt.slice(from, to)))
+      const end = text.indexOf('\n\nQuestion:')
+      expect(parts.join('')).toBe(text.slice(text.indexOf('\n\nDocument:'), end))
+      // The one that is asked about may cut another one in two.
+      const whole = parts.filter((part) => part.startsWith('\n\nDocument:'))
+      expect(parts.length - whole.length).toBeLessThanOrEqual(1)
+      expect(whole.length).toBe(text.split('\n\nDocument:').length - 1)
+      for (const [index, { from }] of chunks.slice(1).entries()) expect(from).toBe(chunks[index]!.to)
     }
   })
 
@@ -257,6 +272,12 @@ describe('work', () => {
       30 * sum(length - window, length, layer) +
       scores
     close(skippedShare(config, length, { from, window }), skipped / exact(length))
+    const ranges = [
+      { from: 30, to: 100 },
+      { from: 110, to: length - 40 },
+    ]
+    const run = [sum(0, 30, layer), sum(100, 110, layer), sum(length - 40, length, layer)].reduce((a, b) => a + b)
+    close(placedShare(config, { length, first: 0 }, ranges), (30 * run + scores) / exact(length))
     const choosing = length * 576 * 192 + 576 * 576 + length * 576
     const pruned = 9 * sum(0, length, layer) + choosing + 21 * sum(0, 150, layer) + scores
     close(prunedShare(config, length, { layer: 9, keep: 150 }), pruned / exact(length))

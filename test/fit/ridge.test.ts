@@ -1,9 +1,9 @@
 /** Least squares from second moments, and the int8 in which it is stored. */
 
 import { describe, expect, test } from 'vitest'
+import { halfToFloat } from '../../src/base/half.ts'
 import { quantized } from '../../src/fit/quantize.ts'
 import { Ridge } from '../../src/fit/ridge.ts'
-import { halfToFloat } from '../../src/model/half.ts'
 import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 

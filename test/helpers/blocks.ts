@@ -31,6 +31,17 @@ export function randomBlocks(type: TensorType, elements: number, random: Random)
     if (type === 'bf16') view.setUint16(at, new Uint32Array(Float32Array.of(random.normal()).buffer)[0]! >>> 16, true)
     if (type === 'q4_0' || type === 'q5_0' || type === 'q8_0') view.setUint16(at, scale(0.02), true)
     if (type === 'q6_k') view.setUint16(at + 208, scale(0.0002), true)
+    if (type === 'q1_0' || type === 'q2_0') view.setUint16(at, scale(0.1), true)
+    if (type === 'iq4_nl') view.setUint16(at, scale(0.003), true)
+    if (type === 'iq4_xs') view.setUint16(at, scale(0.0002), true)
+    if (type === 'mxfp4') bytes[at] = 119 + random.below(4)
+    if (type === 'tq1_0') view.setUint16(at + 52, scale(0.1), true)
+    if (type === 'tq2_0') view.setUint16(at + 64, scale(0.1), true)
+    if (type === 'q3_k') view.setUint16(at + 108, scale(0.001), true)
+    if (type === 'q2_k') {
+      view.setUint16(at + 80, scale(0.004), true)
+      view.setUint16(at + 82, scale(0.008), true)
+    }
     if (type === 'q4_1' || type === 'q5_1' || type === 'q4_k' || type === 'q5_k') {
       const small = type.endsWith('k') ? 0.0004 : 0.02
       view.setUint16(at, scale(small), true)
@@ -95,7 +106,66 @@ function kQuants(fifth: boolean): Reader {
   }
 }
 
+const uneven = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+const e2m1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6]
+
+/** Returns bits `from`..`from + count` - 1 of the byte at `at`. */
+const bits = (view: DataView, at: number, from: number, count: number) =>
+  (view.getUint8(at) >> from) & ((1 << count) - 1)
+
+/** Element `i` of 256 in 2 bits: four runs of 32 share 32 bytes. */
+const pair = (view: DataView, at: number, i: number) => bits(view, at + (i >> 7) * 32 + (i & 31), ((i >> 5) & 3) * 2, 2)
+
+/** Nibble `i` of 32: the low ones of 16 bytes, then the high ones. */
+const nibble = (view: DataView, at: number, i: number) => bits(view, at + (i & 15), i < 16 ? 0 : 4, 4)
+
 const readBlock: Record<TensorType, Reader> = {
+  iq4_nl: (view, at, out) => {
+    for (let i = 0; i < 32; i++) out[i] = half(view, at) * uneven[nibble(view, at + 2, i)]!
+  },
+  mxfp4: (view, at, out) => {
+    for (let i = 0; i < 32; i++) out[i] = 2 ** (view.getUint8(at) - 127) * e2m1[nibble(view, at + 1, i)]!
+  },
+  iq4_xs: (view, at, out) => {
+    for (let i = 0; i < 256; i++) {
+      const run = i >> 5
+      const scale =
+        bits(view, at + 4 + (run >> 1), (run & 1) * 4, 4) + 16 * ((view.getUint16(at + 2, true) >> (2 * run)) & 3)
+      out[i] = half(view, at) * (scale - 32) * uneven[nibble(view, at + 8 + run * 16, i & 31)]!
+    }
+  },
+  q1_0: (view, at, out) => {
+    for (let i = 0; i < 128; i++) out[i] = half(view, at) * (2 * bits(view, at + 2 + (i >> 3), i & 7, 1) - 1)
+  },
+  q2_0: (view, at, out) => {
+    for (let i = 0; i < 64; i++) out[i] = half(view, at) * (bits(view, at + 2 + (i >> 2), (i & 3) * 2, 2) - 1)
+  },
+  q2_k: (view, at, out) => {
+    for (let i = 0; i < 256; i++) {
+      const [scale, least] = [bits(view, at + (i >> 4), 0, 4), bits(view, at + (i >> 4), 4, 4)]
+      out[i] = half(view, at + 80) * scale * pair(view, at + 16, i) - half(view, at + 82) * least
+    }
+  },
+  q3_k: (view, at, out) => {
+    for (let i = 0; i < 256; i++) {
+      const group = i >> 4
+      const low = bits(view, at + 96 + (group & 7), group < 8 ? 0 : 4, 4)
+      const scale = low + 16 * bits(view, at + 104 + (group & 3), (group >> 2) * 2, 2) - 32
+      out[i] = half(view, at + 108) * scale * (pair(view, at + 32, i) - 4 + 4 * bits(view, at + (i & 31), i >> 5, 1))
+    }
+  },
+  tq1_0: (view, at, out) => {
+    for (let i = 0; i < 256; i++) {
+      // 160 digits are in 32 bytes, 80 in the next 16, and 16 in the last 4.
+      const [byte, digit] =
+        i < 160 ? [i % 32, i / 32] : i < 240 ? [32 + (i % 16), (i - 160) / 16] : [48 + (i % 4), (i - 240) / 4]
+      const fraction = (view.getUint8(at + byte) * 3 ** Math.floor(digit)) % 256
+      out[i] = half(view, at + 52) * (Math.floor((fraction * 3) / 256) - 1)
+    }
+  },
+  tq2_0: (view, at, out) => {
+    for (let i = 0; i < 256; i++) out[i] = half(view, at + 64) * (pair(view, at, i) - 1)
+  },
   f32: (view, at, out) => {
     out[0] = view.getFloat32(at, true)
   },

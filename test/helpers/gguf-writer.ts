@@ -30,6 +30,15 @@ const typeNumbers: Record<TensorType, number> = {
   q4_k: 12,
   q5_k: 13,
   q6_k: 14,
+  q1_0: 41,
+  q2_0: 42,
+  q2_k: 10,
+  q3_k: 11,
+  iq4_nl: 20,
+  iq4_xs: 23,
+  tq1_0: 34,
+  tq2_0: 35,
+  mxfp4: 39,
   bf16: 30,
 }
 

@@ -17,14 +17,19 @@ const seed = 5
 const scalesOf: Readonly<Partial<Record<TensorType, readonly number[]>>> = {
   q4_1: [0, 2],
   q5_1: [0, 2],
+  q2_k: [80, 82],
+  q3_k: [108],
   q4_k: [0, 2],
   q5_k: [0, 2],
   q6_k: [208],
+  tq1_0: [52],
+  tq2_0: [64],
 }
 const oddHalves = [0x7c00, 0xfc00, 0x7e01, 0x7c01, 0xffff]
 const oddBits: Readonly<Record<string, readonly number[]>> = {
   f32: [0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001],
   bf16: [0x7f80, 0xff80, 0x7fc0, 0x7f81],
+  mxfp4: [0xff, 144],
 }
 
 /** The same bytes with one number that is not finite at the front of block `block`, in every way that there is. */
@@ -35,6 +40,7 @@ function* spoilt(type: TensorType, bytes: Uint8Array, block: number): Generator<
       const view = new DataView(copy.buffer)
       const place = block * tensorBlocks[type].bytes + at
       if (type === 'f32') view.setUint32(place, bits, true)
+      else if (type === 'mxfp4') view.setUint8(place, bits)
       else view.setUint16(place, bits, true)
       yield copy
     }
@@ -82,6 +88,10 @@ test.each<[TensorType, number, number]>([
   ['q4_k', 0x63ff, 0x6400],
   ['q5_k', 0x63ff, 0x6400],
   ['q6_k', 0x5fff, 0x6000],
+  ['q1_0', 0x77ff, 0x7800],
+  ['q2_k', 0x6bff, 0x6c00],
+  ['q3_k', 0x67ff, 0x6800],
+  ['iq4_xs', 0x67ff, 0x6800],
   ['q8_0', 0x7bff, 0x7c00],
 ])('%s: a scale that overflows when multiplied is refused', (type, most, more) => {
   const bytes = randomBlocks(type, 8 * tensorBlocks[type].elements, random(seed))

@@ -1,6 +1,7 @@
 /** Tests of attention over pages, part of the suite of every `Backend`. */
 import { describe, expect, test } from 'vitest'
 import type { Backend, Tensor } from '../../src/backend/backend.ts'
+import type { AttentionSpec } from '../../src/base/model.ts'
 import { random } from '../helpers/random.ts'
 import { checkAttention, expectNear, seed, upload } from './backend-oracles.ts'
 
@@ -45,6 +46,51 @@ export function attentionTests(backend: () => Backend): void {
         for (const [d, value] of want.entries())
           expectNear(windowed[last * headDim + d]!, value, 1e-5, `row ${last} dim ${d}`)
       }
+    })
+
+    test.each([undefined, 1, 21, 100, 1000])('both ways, within %i tokens', async (window) => {
+      const [tokens, headDim] = [150, 16]
+      const rng = random(seed)
+      const pool = backend().kvPool({ type, layers: 1, kvHeads: 1, headDim })
+      const values = rng.floats(tokens * 3 * headDim)
+      const spec = { scale: 0.25, bothWays: true, ...(window && { window }) }
+      /** The output of queries `q` over keys and values `kv`, which begin as segments do. */
+      const run = async (q: Float32Array, kv: Float32Array, lengths: readonly number[], spec: AttentionSpec) => {
+        const count = kv.length / (2 * headDim)
+        const [queries, both] = [backend().tensor(count, headDim), backend().tensor(count, 2 * headDim)]
+        backend().write(queries, 0, q)
+        backend().write(both, 0, kv)
+        let start = 0
+        const segments = lengths.map((length) => {
+          const segment = { start, length, past: 0, pages: pool.add(Math.ceil(length / 16)) }
+          start += length
+          return segment
+        })
+        backend().plan(segments, [])
+        backend().writeKv(pool, 0, backend().columns(both, 0, headDim), backend().columns(both, headDim, headDim))
+        const out = backend().tensor(count, headDim)
+        backend().attention(out, queries, pool, 0, spec)
+        return backend().read(out, count)
+      }
+      const [q, kv] = [values.slice(0, tokens * headDim), values.slice(tokens * headDim)]
+      const got = await run(q, kv, [tokens], spec)
+      for (const row of [0, 1, 63, 64, 127, 128, 149]) {
+        const reach = window ?? tokens
+        const [from, to] = [Math.max(0, row - reach + 1), Math.min(tokens, row + reach)]
+        // The last query of a causal sequence of just these keys sees all of them.
+        const queries = new Float32Array((to - from) * headDim)
+        queries.set(q.subarray(row * headDim, (row + 1) * headDim), queries.length - headDim)
+        const keys = kv.slice(from * 2 * headDim, to * 2 * headDim)
+        const want = (await run(queries, keys, [to - from], { scale: 0.25 })).slice(-headDim)
+        for (const [d, value] of want.entries()) expectNear(got[row * headDim + d]!, value, 1e-5, `row ${row} dim ${d}`)
+      }
+      const twice = await run(
+        Float32Array.of(...q.subarray(0, 40 * headDim), ...q),
+        Float32Array.of(...kv.subarray(0, 80 * headDim), ...kv),
+        [40, tokens],
+        spec,
+      )
+      expect(twice.slice(40 * headDim)).toEqual(got)
     })
 
     test.each([

@@ -181,13 +181,14 @@ export function product(
 }
 
 /**
- * Returns the error of a weight by its scale: Q4_K and Q5_K scales are products stored in binary16,
- * so weights may be off by 2^-11 of their two parts.
+ * Returns the error of a weight by its scale. Scales that are products are stored in binary16, so
+ * weights may be off by 2^-11 of their two parts. A q2_k may be stored in int8: off by half of 1/127
+ * of the largest number that its blocks stand for, 15 times the least and the scales of
+ * `randomBlocks`.
  */
 export function scaleError(type: TensorType, weight: number): number {
-  return type === 'q4_k' || type === 'q5_k' || type === 'q6_k'
-    ? 2 ** -11 * (Math.abs(weight) + 0.5)
-    : eps * Math.abs(weight)
+  if (type === 'q2_k') return ((15 * 1.2 * (3 * 0.004 + 0.008)) / 254) * (1 + 2 ** -10)
+  return /^(q[3456]_k|iq4_xs)$/.test(type) ? 2 ** -11 * (Math.abs(weight) + 0.5) : eps * Math.abs(weight)
 }
 
 export function makeWeight(

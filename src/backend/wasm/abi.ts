@@ -174,6 +174,7 @@ export interface Kernels {
     pageTable: number,
     scale: number,
     window: number,
+    ahead: number,
     softCap: number,
   ): number
   multiply(x: number, xStride: number, y: number, yStride: number, n: number, rows: number): number
@@ -299,6 +300,15 @@ export const tensorTypeIds: Readonly<Record<TensorType, number>> = {
   q4_k: 8,
   q5_k: 9,
   q6_k: 10,
+  iq4_nl: 11,
+  iq4_xs: 12,
+  mxfp4: 13,
+  q2_k: 14,
+  q3_k: 15,
+  tq1_0: 16,
+  tq2_0: 17,
+  q1_0: 18,
+  q2_0: 19,
 }
 
 /** Numbers of the weight kinds in the ABI. */

@@ -6,17 +6,18 @@ import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
-import type {
-  Backend,
-  Bench,
-  KvPoolSpec,
-  Limits,
-  MemoryBalance,
-  Moments,
-  Tensor,
-  Weight,
-  WeightSpec,
-  WeightWriter,
+import {
+  aheadOf,
+  type Backend,
+  type Bench,
+  type KvPoolSpec,
+  type Limits,
+  type MemoryBalance,
+  type Moments,
+  type Tensor,
+  type Weight,
+  type WeightSpec,
+  type WeightWriter,
 } from '../backend.ts'
 import { anglesOf } from '../frequencies.ts'
 import type { Kernels } from './abi.ts'
@@ -277,6 +278,7 @@ class WasmBackend implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void {
     const { scale, window = 0, softCap = 0 } = spec
+    const ahead = aheadOf(spec)
     const kv = this.#inPool(pool)
     const to = wasm(out)
     const from = wasm(q)
@@ -297,6 +299,7 @@ class WasmBackend implements Backend {
       this.#tables.pages,
       scale,
       window,
+      ahead,
       softCap,
     )
     finished(status, 'attention')

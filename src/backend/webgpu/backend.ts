@@ -13,16 +13,17 @@ import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
-import type {
-  Backend,
-  KvPoolSpec,
-  Limits,
-  MemoryBalance,
-  Moments,
-  Tensor,
-  Weight,
-  WeightSpec,
-  WeightWriter,
+import {
+  aheadOf,
+  type Backend,
+  type KvPoolSpec,
+  type Limits,
+  type MemoryBalance,
+  type Moments,
+  type Tensor,
+  type Weight,
+  type WeightSpec,
+  type WeightWriter,
 } from '../backend.ts'
 import { frequenciesOf } from '../frequencies.ts'
 import { Best } from './best.ts'
@@ -275,7 +276,18 @@ class WebGpuBackend implements Backend {
     const place = [to.at, to.stride, from.at, from.stride, rows.blocks, rows.row, tables.pages]
     this.#gpu.call({
       kernel: `attention ${type}`,
-      params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(scale), window, f32(softCap)],
+      params: [
+        ...place,
+        heads,
+        kvHeads,
+        kv.headDim,
+        word,
+        kv.pageBytes / 4,
+        f32(scale),
+        window,
+        aheadOf(spec),
+        f32(softCap),
+      ],
       groups: [rows.blockCount, heads],
       kv: kv.buffer,
     })

@@ -101,6 +101,112 @@ const sixes = quantised(8, (view, row, block, out) => {
   }
 })
 
+/** Returns number `i` of run `run` of 32: runs of 2 bits, four to 32 bytes, the first in the lowest bits. */
+function pair(view: DataView, at: number, run: number, i: number): number {
+  return (view.getUint8(at + (run >> 2) * 32 + i) >> ((run & 3) * 2)) & 3
+}
+
+/** Reads q2_k: 256 elements with a scale and a minimum of 4 bits for each 16. */
+const twos = quantised(8, (view, row, block, out) => {
+  const at = row + (block >> 3) * 84
+  const run = block & 7
+  const [d, least] = [half(view, at + 80), half(view, at + 82)]
+  for (const i of [0, 1]) {
+    const byte = view.getUint8(at + run * 2 + i)
+    out.d[i] = d * (byte & 15)
+    out.m[i] = -least * (byte >> 4)
+  }
+  for (let i = 0; i < 32; i++) out.q[i] = pair(view, at + 16, run, i)
+})
+
+/** Reads q3_k: 256 elements with a scale of 6 bits for each 16. */
+const threes = quantised(8, (view, row, block, out) => {
+  const at = row + (block >> 3) * 110
+  const run = block & 7
+  const d = half(view, at + 108)
+  for (const i of [0, 1]) {
+    const scale = run * 2 + i
+    const low = view.getUint8(at + 96 + (scale & 7)) >> (scale < 8 ? 0 : 4)
+    const high = view.getUint8(at + 104 + (scale & 3)) >> ((scale >> 2) * 2)
+    out.d[i] = d * (((low & 15) | ((high & 3) << 4)) - 32)
+  }
+  for (let i = 0; i < 32; i++) out.q[i] = pair(view, at + 32, run, i) + ((view.getUint8(at + i) >> run) & 1) * 4 - 4
+})
+
+/** The numbers that the 4 bits of iq4_nl and iq4_xs stand for, and twice those of mxfp4. */
+const uneven = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+const e2m1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
+
+function fillByTable(view: DataView, at: number, table: readonly number[], out: Quants): void {
+  for (let i = 0; i < 32; i++) {
+    const byte = view.getUint8(at + (i % 16))
+    out.q[i] = defined(table[i < 16 ? byte & 15 : byte >> 4])
+  }
+}
+
+const unevenFours = quantised(8, (view, row, block, out) => {
+  const at = row + block * 18
+  setScale(out, half(view, at), 0)
+  fillByTable(view, at + 2, uneven, out)
+})
+
+/** Reads iq4_xs: 256 elements with a scale of 6 bits for each 32. */
+const unevenRuns = quantised(8, (view, row, block, out) => {
+  const at = row + (block >> 3) * 136
+  const run = block & 7
+  const low = view.getUint8(at + 4 + (run >> 1)) >> ((run & 1) * 4)
+  const high = view.getUint16(at + 2, true) >> (run * 2)
+  setScale(out, half(view, at) * (((low & 15) | ((high & 3) << 4)) - 32), 0)
+  fillByTable(view, at + 8 + run * 16, uneven, out)
+})
+
+/** Reads mxfp4: 32 elements with a power of 2 as their scale, of which `e2m1` takes half. */
+const powers = quantised(8, (view, row, block, out) => {
+  const at = row + block * 17
+  setScale(out, 2 ** (view.getUint8(at) - 128), 0)
+  fillByTable(view, at + 1, e2m1, out)
+})
+
+/**
+ * Reads tq1_0. Five digits in base 3 are a byte, as a fraction of 256: multiplied by a power of 3,
+ * its first digit is what comes before the point.
+ */
+const trits = quantised(4, (view, row, block, out) => {
+  const at = row + (block >> 3) * 54
+  const d = half(view, at + 52)
+  setScale(out, d, -d)
+  for (let i = 0; i < 32; i++) {
+    const element = (block & 7) * 32 + i
+    const [byte, digit] =
+      element < 160
+        ? [i, element >> 5]
+        : element < 240
+          ? [32 + (element & 15), (element - 160) >> 4]
+          : [48 + (element & 3), (element - 240) >> 2]
+    out.q[i] = (((view.getUint8(at + byte) * 3 ** digit) & 255) * 3) >> 8
+  }
+})
+
+/** Returns a reader for q1_0 or q2_0: 16 bytes of numbers of `bits` with one scale, which stand for -d, d and more. */
+function few(bits: 1 | 2): Reader {
+  const blocks = 4 / bits
+  return quantised(4, (view, row, block, out) => {
+    const at = row + Math.floor(block / blocks) * 18
+    const body = at + 2 + (block % blocks) * 4 * bits
+    const d = half(view, at)
+    setScale(out, bits === 1 ? 2 * d : d, -d)
+    for (let i = 0; i < 32; i++)
+      out.q[i] = (view.getUint8(body + ((i * bits) >> 3)) >> ((i * bits) & 7)) & ((1 << bits) - 1)
+  })
+}
+
+const ternaryPairs = quantised(4, (view, row, block, out) => {
+  const at = row + (block >> 3) * 66
+  const d = half(view, at + 64)
+  setScale(out, d, -d)
+  for (let i = 0; i < 32; i++) out.q[i] = pair(view, at, block & 7, i)
+})
+
 const eights = quantised(8, (view, row, block, out) => {
   const at = row + block * 34
   setScale(out, half(view, at), 0)
@@ -138,4 +244,13 @@ export const readers: Readonly<Record<TensorType, Reader>> = {
   q4_k: kRuns(144, false),
   q5_k: kRuns(176, true),
   q6_k: sixes,
+  q1_0: few(1),
+  q2_0: few(2),
+  q2_k: twos,
+  q3_k: threes,
+  iq4_nl: unevenFours,
+  iq4_xs: unevenRuns,
+  mxfp4: powers,
+  tq1_0: trits,
+  tq2_0: ternaryPairs,
 }

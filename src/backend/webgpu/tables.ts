@@ -2,7 +2,8 @@
  * What a pass's kernels look up: page lists, runs of rows, RoPE angles, as one array of words.
  *
  *     pages    page ids of each segment, one list behind the other
- *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 8 rows that attend together
+ *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`, tokens of the segment's cache): up to
+ *              8 rows that attend together
  *     tiles    (first row, rows, page, token of the page): rows that are written into one page
  *     angles   f32: cosines and sines of each row, (rows, turned), for each rotation
  */
@@ -12,7 +13,7 @@ import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
-import { queryRows } from './shaders/attention.ts'
+import { blockWords, queryRows } from './shaders/attention.ts'
 
 export interface Window {
   /** First row of the window on the flat axis, and its rows. */
@@ -49,9 +50,9 @@ export function tablesOf(
   segments.forEach(({ start, length, past, pages: list }, index) => {
     if (start !== row || list.length * pageTokens < past + length)
       throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
-    before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
+    before.push({ blocks: blocks.length / blockWords, tiles: tiles.length / 4, row })
     for (let first = 0; first < length; first += queryRows)
-      blocks.push(row + first, Math.min(queryRows, length - first), past + first, pages.length)
+      blocks.push(row + first, Math.min(queryRows, length - first), past + first, pages.length, past + length)
     for (let first = 0; first < length; ) {
       const token = (past + first) % pageTokens
       const count = Math.min(pageTokens - token, length - first)
@@ -61,7 +62,7 @@ export function tablesOf(
     for (const page of list) pages.push(page)
     row += length
   })
-  before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
+  before.push({ blocks: blocks.length / blockWords, tiles: tiles.length / 4, row })
   const [blocksAt, tilesAt] = [pages.length, pages.length + blocks.length]
   let end = tilesAt + tiles.length
   const angles = ropes.map(({ headDim, turned = headDim }) => {
@@ -84,7 +85,7 @@ export function tablesOf(
       return {
         row: begin.row,
         rows: end.row - begin.row,
-        blocks: blocksAt + begin.blocks * 4,
+        blocks: blocksAt + begin.blocks * blockWords,
         blockCount: end.blocks - begin.blocks,
         tiles: tilesAt + begin.tiles * 4,
         tileCount: end.tiles - begin.tiles,

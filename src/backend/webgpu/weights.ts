@@ -42,8 +42,10 @@ export const wordsOf: Readonly<Record<Kind, { readonly numbers: number; readonly
   f32: { numbers: 32, scales: 0 },
 }
 
+const fourBits: ReadonlySet<TensorType> = new Set(['q4_0', 'q4_1', 'q4_k', 'q1_0', 'q2_0', 'tq1_0', 'tq2_0'])
+
 /** Returns how a tensor of a file's type lies in memory. */
 export function kindOf(type: TensorType): Kind {
   if (type === 'f32' || type === 'f16' || type === 'bf16') return type
-  return type === 'q4_0' || type === 'q4_1' || type === 'q4_k' ? 'u4' : 'i8'
+  return fourBits.has(type) ? 'u4' : 'i8'
 }

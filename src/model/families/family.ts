@@ -1,5 +1,5 @@
 /** Defines the types that describe a family of models to the readers of files. */
-import type { LayerShape, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
+import type { EmbeddingSpec, LayerShape, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
 import type { Json } from '../json.ts'
 import type { KeyRules } from '../key-rules.ts'
 import type { MetadataReader } from '../metadata.ts'
@@ -29,6 +29,13 @@ export interface GgufForm {
    * `bad_model`, `unsupported`.
    */
   slides?(metadata: MetadataReader, layers: number): readonly boolean[]
+  /**
+   * Returns the tokens that a query of such a layer sees, its own included and up to it, where
+   * `attention.sliding_window` counts otherwise.
+   */
+  windowOf?(tokens: number): number
+  /** Returns what is known of the family's embeddings and is not in the file. */
+  embedding?(config: ModelConfig): Partial<EmbeddingSpec>
 }
 
 export interface HuggingFaceForm {

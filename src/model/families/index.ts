@@ -8,6 +8,7 @@ import type { ModelConfig, ModelSpec } from '../../base/model.ts'
 import { show } from '../json.ts'
 import { exaone4 } from './exaone4.ts'
 import type { Family, GgufForm, HuggingFaceForm } from './family.ts'
+import { gemmaEmbeddings } from './gemma-embedding.ts'
 import { gemma2 } from './gemma2.ts'
 import { gemma3 } from './gemma3.ts'
 import { granite } from './granite.ts'
@@ -31,6 +32,7 @@ export const families: readonly Family[] = [
   smolLm3,
   gemma2,
   gemma3,
+  gemmaEmbeddings,
   phi3,
   granite,
   olmo2,

@@ -18,7 +18,7 @@
 //! | `U4`   | 32 | 160 | f16 d[8], f16 m[8], nibbles[8 k-steps][16 B]: byte (c, i) of step t is output c (low nibble) and c+4 (high) at k = 4t + i, c in 0..4, i in 0..4 |
 //! | `I8`   | 32 | 272 | f16 d[8], i8[8 k-steps][8 outputs][4 k] |
 //! | `I8M`  | 32 | 288 | f16 d[8], f16 m[8], i8[8 k-steps][8 outputs][4 k] |
-//! | `I8S`  | 32 | 288 | f16 d[2 halves of 16 k][8], i8[8 k-steps][8 outputs][4 k] (a scale per 16, for Q6_K) |
+//! | `I8S`  | 32 | 288 | f16 d[2 halves of 16 k][8], i8[8 k-steps][8 outputs][4 k] (a scale per 16, for Q2_K, Q3_K and Q6_K) |
 //! | `F32`  | 1  | 32  | f32[8] |
 //! | `F16`, `BF16` | 1 | 16 | u16[8] |
 //!
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn write_kv(
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
 /// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
-/// A query sees the last `window` positions up to its own, or all with a `window` of 0. Scores become soft_cap *
+/// A query sees the last `window` positions up to its own, or all with a `window` of 0, and `ahead` more of its segment. Scores become soft_cap *
 /// tanh(score / soft_cap), or stay as they are with a `soft_cap` of 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
@@ -221,6 +221,7 @@ pub unsafe extern "C" fn attention(
     page_table: *const u32,
     scale: f32,
     window: usize,
+    ahead: usize,
     soft_cap: f32,
 ) -> u32 {
     let args = attend::Args {
@@ -237,6 +238,7 @@ pub unsafe extern "C" fn attention(
         page_table,
         scale,
         window,
+        ahead,
         soft_cap,
     };
     let (units, grain) = args.units();

@@ -26,6 +26,8 @@ struct World {
     tables: Vec<Vec<u32>>,
     /// Positions that a query sees, its own included; 0 for all.
     window: usize,
+    /// Positions behind its own that a query sees, as far as the segment goes.
+    ahead: usize,
     /// The soft cap of scores; 0 for none.
     cap: f32,
 }
@@ -56,6 +58,7 @@ impl World {
             sequences,
             tables,
             window: 0,
+            ahead: 0,
             cap: 0.0,
         }
     }
@@ -115,6 +118,7 @@ impl World {
                 table.as_ptr(),
                 scale,
                 self.window,
+                self.ahead,
                 self.cap,
             );
             assert_eq!(status, 0);
@@ -154,17 +158,18 @@ impl World {
             for position in past..past + length {
                 for head in 0..heads {
                     let first = if self.window == 0 { 0 } else { (position + 1).saturating_sub(self.window) };
-                    let seen = &stored[head / (heads / kv_heads)][first..=position];
+                    let seen = &stored[head / (heads / kv_heads)]
+                        [first..=position.saturating_add(self.ahead).min(past + length - 1)];
                     let keys: Vec<_> = seen.iter().map(|(k, _)| k.clone()).collect();
                     let values: Vec<_> = seen.iter().map(|(_, v)| v.clone()).collect();
                     let q = &self.sequences[sequence][position][head * head_dim..(head + 1) * head_dim];
                     let (want, magnitude) = naive::row(q, &keys, &values, scale, self.cap);
                     // A score's rounding shifts its weight by as much, relatively; two exps per block, sums of n terms.
                     let score = naive::score_magnitude(q, &keys, scale) * (head_dim as f64 + 4.0) * EPS;
-                    let blocks = (position / 128 + 1) as f64;
+                    let blocks = ((first + keys.len()) / 128 + 1) as f64;
                     // The cap shrinks errors of scores and adds its own.
                     let score = score + 4e-7 * self.cap as f64;
-                    let relative = 2.0 * score + (position as f64 + 20.0) * 2.0 * EPS + (blocks + 2.0) * 4e-7;
+                    let relative = 2.0 * score + (keys.len() as f64 + 20.0) * 2.0 * EPS + (blocks + 2.0) * 4e-7;
                     for d in 0..head_dim {
                         near(out[row][head * head_dim + d], want[d], relative * magnitude[d] + 1e-30, || {
                             format!("{context}: sequence {sequence}, position {position}, head {head}, dimension {d}")
@@ -206,6 +211,26 @@ fn equals_the_definition_in_packed_ragged_passes() {
         }
     }
     assert_eq!(cases, 18 * WINDOWS.len());
+}
+
+#[test]
+fn attention_both_ways_equals_the_definition_and_does_not_depend_on_company() {
+    let seed = seed(18);
+    let mut random = Random(seed);
+    for shape in shapes() {
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
+        let lengths = [1, 15, 17, 127, 128, 129, 1 + random.below(300)];
+        let mut world = World::new(&mut random, shape, &lengths);
+        let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
+        for (window, ahead) in [(0, usize::MAX), (1, 0), (5, 4), (100, 99), (150, 149), (0, 3)] {
+            (world.window, world.ahead) = (window, ahead);
+            let out = world.pass(&parts);
+            world.check(&parts, &out, &format!("seed {seed}, {shape:?}, window {window}, ahead {ahead}"));
+            let alone: Vec<_> = parts.iter().flat_map(|part| world.pass(&[*part])).collect();
+            let bits = |rows: &[Vec<f32>]| -> Vec<u32> { rows.iter().flatten().map(|x| x.to_bits()).collect() };
+            assert!(bits(&out) == bits(&alone), "seed {seed}, {shape:?}, window {window}, ahead {ahead}: bits differ");
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-/** Computes causal attention over pages of K and V; kv.ts says how they lie. */
+/** Computes attention over pages of K and V; kv.ts says how they lie. */
 import type { KvType } from '../../../base/kv.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
@@ -8,6 +8,8 @@ import { perWord, reading } from './kv.ts'
 export const longestHead = 256
 /** Number of query rows that share one read of K and V: two vectors of four. */
 export const queryRows = 8
+/** Words of a block of rows in the tables of a pass. */
+export const blockWords = 5
 
 const params = [
   ...[
@@ -24,11 +26,11 @@ const params = [
     'layer',
     'page_words',
   ],
-  ...['scale: f32', 'window', 'cap: f32'],
+  ...['scale: f32', 'window', 'ahead', 'cap: f32'],
 ]
 
 /**
- * Returns a kernel for causal attention of each segment over its own pages, with a running softmax
+ * Returns a kernel for attention of each segment over its own pages, with a running softmax
  * (Milakov and Gimelshein, 2018). A workgroup handles one query head of up to 8 rows of a segment:
  *
  *     for each 64 keys, at positions that are multiples of 64:
@@ -36,7 +38,8 @@ const params = [
  *         the new maximum, and what was summed so far scaled to it
  *         each thread: its dimensions of the sum of V
  *
- * With a window, a row sees only the last keys up to its own. The position of a key in the blocks
+ * With a window, a row sees only the last keys up to its own; it also sees `ahead` more, as far as
+ * its segment has them. The position of a key in the blocks
  * does not depend on other rows, and a key that a row must not see has a weight of exactly 0, so
  * the bits of a row do not depend on other rows. Up to 4 rows, as when decoding, skip the second
  * vector.
@@ -49,7 +52,7 @@ export function attention(type: KvType, features: Features): string {
 const per = ${perWord[type]}u;
 const lowest = -3.4e38;
 ${reading[type]}
-struct Rows { numbers: vec4u, lows: vec4u, most: vec4f, total: vec4f }
+struct Rows { highs: vec4u, lows: vec4u, most: vec4f, total: vec4f }
 // These hold the queries, and the weights of 64 keys times the scales of V: "low" those of rows 0 to
 // 3, "high" those of rows 4 to 7.
 var<workgroup> q_low: array<vec4f, ${longestHead}>;
@@ -62,13 +65,15 @@ fn queries(row: u32, count: u32, at: u32) -> vec4f {
   for (var r = 0u; r < min(count, 4u); r++) { four[r] = a[p.q + (row + r) * p.q_stride + at] * p.scale; }
   return four;
 }
-fn rows_from(first: u32) -> Rows {
+fn rows_from(first: u32, last: u32) -> Rows {
   let numbers = vec4u(first) + vec4u(0u, 1u, 2u, 3u);
   let lows = select(vec4u(0u), numbers + 1u - min(numbers + 1u, vec4u(p.window)), vec4<bool>(p.window > 0u));
-  return Rows(numbers, lows, vec4f(lowest), vec4f(0.0));
+  // Rows beyond the last of the segment are not written, whatever they see.
+  let highs = min(numbers + min(vec4u(p.ahead), vec4u(last)), vec4u(last));
+  return Rows(highs, lows, vec4f(lowest), vec4f(0.0));
 }
 fn seen(rows: Rows, key: u32, end: u32) -> vec4<bool> {
-  return (vec4u(key) <= rows.numbers) & (vec4u(key) >= rows.lows) & vec4<bool>(key < end);
+  return (vec4u(key) <= rows.highs) & (vec4u(key) >= rows.lows) & vec4<bool>(key < end);
 }
 fn capped(score: vec4f) -> vec4f {
   if (p.cap > 0.0) { return p.cap * tanh(clamp(score / p.cap, vec4f(-15.0), vec4f(15.0))); }
@@ -86,7 +91,7 @@ fn softmax(rows: ptr<function, Rows>, score: vec4f, sees: vec4<bool>, thread: u3
 }
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${folds.parameters}) {${folds.begin}
-  let block = p.blocks + group.x * 4u;
+  let block = p.blocks + group.x * ${blockWords}u;
   let row = t[block] - p.row0;
   let count = t[block + 1u];
   let first = t[block + 2u];
@@ -100,11 +105,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (wide) { q_high[d] = queries(row + 4u, count - 4u, q_head * p.dim + d); }
   }
   workgroupBarrier();
-  var low = rows_from(first);
-  var high = rows_from(first + 4u);
+  let last = t[block + 4u] - 1u;
+  var low = rows_from(first, last);
+  var high = rows_from(first + 4u, last);
   var low_sums: array<vec4f, ${longestHead / 64}>;
   var high_sums: array<vec4f, ${longestHead / 64}>;
-  let end = first + count;
+  let end = min(first + count + min(p.ahead, last), last + 1u);
   // Blocks before the first key that the first row sees are before all windows.
   for (var base = low.lows.x / 64u * 64u; base < end; base += 64u) {
     let key = base + thread;

@@ -1,5 +1,6 @@
 /** Computes short causal convolutions over pages of inputs; kv.ts says how they lie. */
 import type { KvType } from '../../../base/kv.ts'
+import { blockWords } from './attention.ts'
 import { head } from './common.ts'
 import { perWord, reading } from './kv.ts'
 
@@ -17,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let channels = 2u * p.heads * p.dim;
   let channel = group.y * 64u + thread;
   if (channel >= channels) { return; }
-  let block = p.blocks + group.x * 4u;
+  let block = p.blocks + group.x * ${blockWords}u;
   let row = t[block] - p.row0;
   let list = p.pages + t[block + 3u];
   let part = channel / p.dim;

@@ -1,9 +1,11 @@
-//! Computes causal attention of packed segments over KV pages, with grouped KV heads, in one pass over the keys (online softmax).
+//! Computes attention of packed segments over KV pages, with grouped KV heads, in one pass over the keys (online softmax).
 //!
 //! A unit of work is (segment, KV head, query tile): some tokens with all query heads that share the KV head, so their
 //! rows read each key once. Keys come in blocks of 128, aligned to absolute positions; f16 and int8 blocks are expanded to
 //! f32 once and serve all rows of the unit. Rows go in quads: a score tile is 4 rows x 8 keys, an output tile 4 rows x 8
 //! dimensions, 8 accumulators either way (more make V8 spill).
+//!
+//! It is causal, or also sees some of the keys of its segment behind its own, which are in the pages before the first row.
 //!
 //! A row's arithmetic depends on its own q and on the positions of its keys alone: not on the rows beside it, nor on how
 //! a prompt is cut into passes. So packing, chunking and prefix reuse change no bit.
@@ -36,6 +38,8 @@ pub struct Args {
     pub scale: f32,
     /// Number of keys that a query sees, its own included; 0 for all before it.
     pub window: usize,
+    /// Number of keys behind its own that a query sees, as far as its segment has them; 0 for causal attention.
+    pub ahead: usize,
     /// Scores become soft_cap * tanh(score / soft_cap); 0 leaves them as they are.
     pub soft_cap: f32,
 }
@@ -167,7 +171,7 @@ impl Unit<'_> {
             let cap = self.args.soft_cap * core::f32::consts::LOG2_E;
             let scratch = Scratch { q, out, max, sum, scores, expanded, cap };
             self.pack::<I>(&scratch, quads * 4);
-            let last = self.position(rows - 1);
+            let last = self.last(rows - 1);
             // Blocks before the first row's window are before all windows.
             let first = self.hidden(0) / BLOCK * BLOCK;
             for start in (first..=last).step_by(BLOCK) {
@@ -177,7 +181,7 @@ impl Unit<'_> {
                     let row = |i: usize| (quad * 4 + i).min(rows - 1);
                     let within = |position: usize| position.saturating_sub(start).min(BLOCK);
                     let hidden = core::array::from_fn(|i| within(self.hidden(row(i))));
-                    let visible = core::array::from_fn(|i| within(self.position(row(i)) + 1));
+                    let visible = core::array::from_fn(|i| within(self.last(row(i)) + 1));
                     tiles::quad::<I>(&scratch, &block, quad, head_dim, hidden, visible);
                 }
             }
@@ -188,6 +192,12 @@ impl Unit<'_> {
     /// Returns the position in its sequence of the token of row `row`.
     fn position(&self, row: usize) -> usize {
         self.segment.past + self.from + row / self.args.group()
+    }
+
+    /// Returns the position of the last key that row `row` sees.
+    fn last(&self, row: usize) -> usize {
+        let Segment { past, length, .. } = self.segment;
+        self.position(row).saturating_add(self.args.ahead).min(past + length - 1)
     }
 
     /// Returns the number of positions before the window of row `row`.

@@ -2,6 +2,7 @@
 pub mod activation;
 pub mod attention;
 pub mod best;
+pub mod blocks;
 pub mod convolve;
 pub mod embed;
 pub mod exp;

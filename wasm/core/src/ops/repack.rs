@@ -3,56 +3,13 @@
 //!     for each panel, for each block of 32 k:
 //!         read the block of each of the 8 rows: scale, minimum (or second scale), 32 numbers
 //!         interleave: 4 k of output 0, 4 k of output 1, ...
+pub use super::blocks::{
+    IQ4_NL, IQ4_XS, MXFP4, Q1_0, Q2_0, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0, TQ1_0, TQ2_0,
+    kind_of, row_bytes,
+};
+use super::blocks::{block_elements, read};
 use super::weight::{self, BF16, F16, F32, I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::simd::dots::{BLOCK, PANEL};
-
-/// Types in the file, numbered as in `backend/wasm/abi.ts`.
-pub const Q4_0: u32 = 3;
-pub const Q4_1: u32 = 4;
-pub const Q5_0: u32 = 5;
-pub const Q5_1: u32 = 6;
-pub const Q8_0: u32 = 7;
-pub const Q4_K: u32 = 8;
-pub const Q5_K: u32 = 9;
-pub const Q6_K: u32 = 10;
-
-/// Returns the weight kind for a file type; `u32::MAX` for an unknown one.
-pub const fn kind_of(source: u32) -> u32 {
-    match source {
-        0 => F32,
-        1 => F16,
-        2 => BF16,
-        Q4_0 | Q4_1 | Q4_K => U4,
-        Q5_0 | Q8_0 => I8,
-        Q5_1 | Q5_K => I8M,
-        Q6_K => I8S,
-        _ => u32::MAX,
-    }
-}
-
-/// Returns the bytes of `k` elements in the file.
-pub const fn row_bytes(source: u32, k: usize) -> usize {
-    match source {
-        0 => k * 4,
-        1 | 2 => k * 2,
-        Q4_0 => k / 32 * 18,
-        Q4_1 => k / 32 * 20,
-        Q5_0 => k / 32 * 22,
-        Q5_1 => k / 32 * 24,
-        Q8_0 => k / 32 * 34,
-        Q4_K => k / 256 * 144,
-        Q5_K => k / 256 * 176,
-        _ => k / 256 * 210,
-    }
-}
-
-const fn block_elements(source: u32) -> usize {
-    match source {
-        0..=2 => 1,
-        Q4_K | Q5_K | Q6_K => 256,
-        _ => 32,
-    }
-}
 
 /// Rows `first..first + rows` of a file's tensor at `src`, and the weight (n, k) at `dst` that takes them.
 pub struct Args {
@@ -107,6 +64,15 @@ pub unsafe fn body(args: &Args, lo: usize, hi: usize, _scratch: *mut u8) {
                 Q8_0 => integers::<Q8_0, I8>(to, from, count, bytes, k),
                 Q4_K => integers::<Q4_K, U4>(to, from, count, bytes, k),
                 Q5_K => integers::<Q5_K, I8M>(to, from, count, bytes, k),
+                IQ4_NL => integers::<IQ4_NL, I8>(to, from, count, bytes, k),
+                IQ4_XS => integers::<IQ4_XS, I8>(to, from, count, bytes, k),
+                MXFP4 => integers::<MXFP4, I8>(to, from, count, bytes, k),
+                Q2_K => integers::<Q2_K, I8S>(to, from, count, bytes, k),
+                Q3_K => integers::<Q3_K, I8S>(to, from, count, bytes, k),
+                Q1_0 => integers::<Q1_0, U4>(to, from, count, bytes, k),
+                Q2_0 => integers::<Q2_0, U4>(to, from, count, bytes, k),
+                TQ1_0 => integers::<TQ1_0, U4>(to, from, count, bytes, k),
+                TQ2_0 => integers::<TQ2_0, U4>(to, from, count, bytes, k),
                 _ => integers::<Q6_K, I8S>(to, from, count, bytes, k),
             }
         }
@@ -217,134 +183,6 @@ unsafe fn interleave<const KIND: u32>(to: *mut u32, quants: &[[u32; 8]; PANEL]) 
                 }
             }
         }
-    }
-}
-
-/// Reads block `block` of 32 of a row: its numbers, 4 to a word, and its scale and minimum (or second scale).
-///
-/// # Safety
-/// The row must have such a block.
-#[inline(always)]
-unsafe fn read<const SOURCE: u32>(row: *const u8, block: usize, words: &mut [u32; 8]) -> [u16; 2] {
-    // SAFETY: as above, in every format.
-    unsafe {
-        match SOURCE {
-            Q4_0 | Q4_1 => {
-                let at = row.add(block * row_bytes(SOURCE, BLOCK));
-                let d = half(at);
-                nibbles(at.add(if SOURCE == Q4_0 { 2 } else { 4 }), words);
-                [d, if SOURCE == Q4_0 { minus_eight_times(d) } else { half(at.add(2)) }]
-            }
-            Q5_0 | Q5_1 => {
-                let at = row.add(block * row_bytes(SOURCE, BLOCK));
-                let body = at.add(if SOURCE == Q5_0 { 2 } else { 4 });
-                let high = body.cast::<u32>().read_unaligned();
-                nibbles(body.add(4), words);
-                fifth(words, |i| high >> i & 1);
-                if SOURCE == Q5_0 {
-                    map(words, |q| q.wrapping_sub(16));
-                }
-                [half(at), if SOURCE == Q5_0 { 0 } else { half(at.add(2)) }]
-            }
-            Q8_0 => {
-                let at = row.add(block * row_bytes(SOURCE, BLOCK));
-                *words = at.add(2).cast::<[u32; 8]>().read_unaligned();
-                [half(at), 0]
-            }
-            Q4_K | Q5_K => {
-                let at = row.add(block / 8 * row_bytes(SOURCE, 256));
-                let sub = block % 8;
-                let quants = at.add(if SOURCE == Q4_K { 16 } else { 48 }).add(sub / 2 * 32);
-                for (i, word) in words.iter_mut().enumerate() {
-                    let four = quants.cast::<u32>().add(i).read_unaligned();
-                    *word = four >> (sub % 2 * 4) & 0x0f0f_0f0f;
-                }
-                if SOURCE == Q5_K {
-                    let high = at.add(16);
-                    fifth(words, |i| *high.add(i) as u32 >> sub & 1);
-                }
-                let (scale, min) = k_scales(at.add(4), sub);
-                let d = from_f16(half(at)) * scale as f32;
-                let m = from_f16(half(at.add(2))) * min as f32;
-                [to_f16(d), to_f16(-m)]
-            }
-            _ => {
-                let at = row.add(block / 8 * row_bytes(Q6_K, 256));
-                let (part, run) = (block % 8 / 4, block % 4);
-                let low = at.add(part * 64 + run % 2 * 32);
-                let high = at.add(128 + part * 32);
-                for (i, word) in words.iter_mut().enumerate() {
-                    let nibble = low.cast::<u32>().add(i).read_unaligned() >> (run / 2 * 4) & 0x0f0f_0f0f;
-                    let bits = high.cast::<u32>().add(i).read_unaligned() >> (run * 2) & 0x0303_0303;
-                    *word = nibble | bits << 4;
-                }
-                map(words, |q| q.wrapping_sub(32));
-                let d = from_f16(half(at.add(208)));
-                let scale = |i: usize| to_f16(d * *at.add(192 + block % 8 * 2 + i).cast::<i8>() as f32);
-                [scale(0), scale(1)]
-            }
-        }
-    }
-}
-
-/// Unpacks 16 bytes of nibbles: elements 0..16 from the low ones, 16..32 from the high ones.
-///
-/// # Safety
-/// 16 bytes must be readable at `at`.
-#[inline(always)]
-unsafe fn nibbles(at: *const u8, words: &mut [u32; 8]) {
-    for i in 0..4 {
-        // SAFETY: as above.
-        let four = unsafe { at.cast::<u32>().add(i).read_unaligned() };
-        words[i] = four & 0x0f0f_0f0f;
-        words[i + 4] = four >> 4 & 0x0f0f_0f0f;
-    }
-}
-
-/// Adds 16 to the elements whose `bit` is 1.
-#[inline(always)]
-fn fifth(words: &mut [u32; 8], bit: impl Fn(usize) -> u32) {
-    for i in 0..BLOCK {
-        words[i / 4] |= bit(i) << (i % 4 * 8 + 4);
-    }
-}
-
-/// Maps each byte.
-#[inline(always)]
-fn map(words: &mut [u32; 8], change: impl Fn(u8) -> u8) {
-    for word in words {
-        *word = u32::from_le_bytes(word.to_le_bytes().map(&change));
-    }
-}
-
-/// Returns the 6-bit scale and minimum of sub-block `sub` of a K block, from its 12 packed bytes.
-///
-/// # Safety
-/// 12 bytes must be readable at `at`.
-#[inline(always)]
-unsafe fn k_scales(at: *const u8, sub: usize) -> (u8, u8) {
-    // SAFETY: as above.
-    let byte = |i: usize| unsafe { *at.add(i) };
-    if sub < 4 {
-        return (byte(sub) & 63, byte(sub + 4) & 63);
-    }
-    (byte(sub + 4) & 15 | byte(sub - 4) >> 6 << 4, byte(sub + 4) >> 4 | byte(sub) >> 6 << 4)
-}
-
-/// # Safety
-/// 2 bytes must be readable at `at`.
-#[inline(always)]
-unsafe fn half(at: *const u8) -> u16 {
-    // SAFETY: as above.
-    unsafe { at.cast::<u16>().read_unaligned() }
-}
-
-/// Multiplies a half by -8. Most have an exponent that can rise by 3.
-#[inline(always)]
-fn minus_eight_times(bits: u16) -> u16 {
-    match bits >> 10 & 31 {
-        1..=27 => (bits + (3 << 10)) ^ 0x8000,
-        _ => to_f16(from_f16(bits) * -8.0),
     }
 }
 

@@ -102,6 +102,7 @@ pub fn fuzz_attention(data: &[u8]) {
             table.as_ptr(),
             0.125,
             window,
+            [0, 1, 40, usize::MAX][window % 4],
             if window % 2 == 1 { 5.0 } else { 0.0 },
         );
         assert_eq!(status, 0);
@@ -131,7 +132,7 @@ pub fn fuzz_attention(data: &[u8]) {
 /// A weight of an arbitrary type, fitting or not, laid out in arbitrary pieces.
 pub fn fuzz_repack(data: &[u8]) {
     let mut source = Source(data);
-    let kind = source.below(12) as u32;
+    let kind = source.below(21) as u32;
     let n = source.below(40);
     let k = if source.below(8) == 0 { source.below(256) } else { 256 * (1 + source.below(3)) };
     let weight = weight_kind(kind);

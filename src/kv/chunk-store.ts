@@ -1,0 +1,194 @@
+/**
+ * Keeps the K and V of chunks, such as retrieved documents, for prompts that have them at other
+ * places and in another order, where a prefix cache finds none.
+ *
+ * A chunk is computed alone, behind the model's usual first tokens (its sinks). So what is kept
+ * depends on its own tokens only, and not on what else the prompt said that brought it. K and V are kept
+ * before the norm and the rotation of K, as binary16: rotated pages would be rounded a second time
+ * (docs/decisions/055-chunks-that-come-again.md).
+ *
+ * Each tenant has its own chunks, found by comparing tokens rather than a hash of them. Half of the
+ * budget is divided evenly among the tenants, as in the prefix cache.
+ */
+import { at, defined } from '../base/at.ts'
+import { fromHalves, toHalves } from '../base/half.ts'
+import type { KvReader, PlacedKv } from '../base/pass.ts'
+
+interface Kept {
+  readonly tenant: string
+  readonly key: string
+  readonly kv: KeptKv
+}
+
+/** The chunks of one engine. */
+export class ChunkStore {
+  /** Maximum number of bytes that are kept. */
+  readonly maxBytes: number
+  /** Values of K and V together that a layer has for a token, (layers). */
+  readonly #widths: readonly number[]
+  readonly #tenants = new Map<string, { readonly chunks: Map<string, Kept>; bytes: number }>()
+  /** All chunks, least recently used first. */
+  readonly #used = new Set<Kept>()
+  #bytes = 0
+
+  constructor(maxBytes: number, widths: readonly number[]) {
+    this.maxBytes = maxBytes
+    this.#widths = widths
+  }
+
+  /** Number of bytes that are kept. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Number of chunks. */
+  get size(): number {
+    return this.#used.size
+  }
+
+  /** Returns the number of bytes that a chunk of `tokens` takes. */
+  bytesOf(tokens: number): number {
+    return 2 * tokens * this.#widths.reduce((sum, width) => sum + width, 0)
+  }
+
+  /** Returns whether a chunk is kept, without marking it as used. */
+  has(tenant: string, ids: readonly number[]): boolean {
+    return this.#find(tenant, ids) !== undefined
+  }
+
+  /** Returns the K and V of a chunk, without its sinks; undefined if it is not kept. */
+  get(tenant: string, ids: readonly number[]): PlacedKv | undefined {
+    const kept = this.#find(tenant, ids)
+    if (!kept) return undefined
+    this.#used.delete(kept)
+    this.#used.add(kept)
+    return kept.kv
+  }
+
+  /** Returns what takes the K and V of a chunk, while `sinks` and then `tokens` are computed. */
+  reader(sinks: number, tokens: number): ChunkReader {
+    return new ChunkReader(this.#widths, sinks, tokens)
+  }
+
+  /**
+   * Keeps what a reader has taken, once all of it has arrived, and drops what is beyond the budget.
+   * Resolves with false for a chunk that is larger than the budget, or that has values that are too
+   * large for binary16. Rejects if reading failed.
+   */
+  async keep(tenant: string, ids: readonly number[], reader: ChunkReader): Promise<boolean> {
+    const layers = await reader.finished()
+    const bytes = this.bytesOf(ids.length)
+    if (!layers || bytes > this.maxBytes) return false
+    const before = this.#find(tenant, ids)
+    if (before) this.#drop(before)
+    const kept = { tenant, key: textOf(ids), kv: new KeptKv(layers, this.#widths, bytes) }
+    const owner = this.#tenants.get(tenant) ?? { chunks: new Map<string, Kept>(), bytes: 0 }
+    this.#tenants.set(tenant, owner)
+    owner.chunks.set(kept.key, kept)
+    owner.bytes += bytes
+    this.#bytes += bytes
+    this.#used.add(kept)
+    this.#trim(kept)
+    return true
+  }
+
+  clear(): void {
+    this.#used.clear()
+    this.#tenants.clear()
+    this.#bytes = 0
+  }
+
+  #find(tenant: string, ids: readonly number[]): Kept | undefined {
+    return this.#tenants.get(tenant)?.chunks.get(textOf(ids))
+  }
+
+  /** Drops chunks of tenants beyond their part first, least recently used first, but not `newest`. */
+  #trim(newest: Kept): void {
+    for (const guarded of [true, false])
+      for (const kept of this.#used) {
+        if (this.#bytes <= this.maxBytes) return
+        const part = this.maxBytes / 2 / this.#tenants.size
+        if (kept === newest || (guarded && defined(this.#tenants.get(kept.tenant)).bytes <= part)) continue
+        this.#drop(kept)
+      }
+  }
+
+  #drop(kept: Kept): void {
+    const owner = defined(this.#tenants.get(kept.tenant))
+    owner.chunks.delete(kept.key)
+    owner.bytes -= kept.kv.bytes
+    this.#bytes -= kept.kv.bytes
+    this.#used.delete(kept)
+    if (owner.chunks.size === 0) this.#tenants.delete(kept.tenant)
+  }
+}
+
+/** Collects the K and V of one chunk. */
+export class ChunkReader implements KvReader {
+  readonly #widths: readonly number[]
+  readonly #sinks: number
+  readonly #tokens: number
+  /** (layers) of (tokens, width), made when the first values arrive. */
+  readonly #layers: Uint16Array[] = []
+  readonly #coming: Promise<void>[] = []
+  #fits = true
+
+  constructor(widths: readonly number[], sinks: number, tokens: number) {
+    this.#widths = widths
+    this.#sinks = sinks
+    this.#tokens = tokens
+  }
+
+  take(layer: number, position: number, values: Promise<Float32Array>): void {
+    const taken = values.then((all) => {
+      const width = at(this.#widths, layer)
+      const skipped = Math.min(Math.max(0, this.#sinks - position), all.length / width)
+      const own = all.subarray(skipped * width)
+      this.#layers[layer] ??= new Uint16Array(this.#tokens * width)
+      const into = this.#layers[layer].subarray((position + skipped - this.#sinks) * width)
+      if (own.length > 0 && !toHalves(own, into)) this.#fits = false
+    })
+    // Whoever waits for all of them learns of a failure.
+    taken.catch(() => {})
+    this.#coming.push(taken)
+  }
+
+  /** Resolves with K and V, (layers) of (tokens, width); undefined if some values are too large. */
+  async finished(): Promise<readonly Uint16Array[] | undefined> {
+    await Promise.all(this.#coming)
+    return this.#fits ? this.#layers : undefined
+  }
+}
+
+class KeptKv implements PlacedKv {
+  readonly bytes: number
+  readonly #layers: readonly Uint16Array[]
+  readonly #widths: readonly number[]
+  #values = new Float32Array(0)
+
+  constructor(layers: readonly Uint16Array[], widths: readonly number[], bytes: number) {
+    this.#layers = layers
+    this.#widths = widths
+    this.bytes = bytes
+  }
+
+  read(layer: number, from: number, to: number): Float32Array {
+    const width = at(this.#widths, layer)
+    const halves = at(this.#layers, layer).subarray(from * width, to * width)
+    if (this.#values.length < halves.length) this.#values = new Float32Array(halves.length)
+    const values = this.#values.subarray(0, halves.length)
+    fromHalves(halves, values)
+    return values
+  }
+}
+
+/** Encodes tokens as a string, two UTF-16 units each. */
+function textOf(ids: readonly number[]): string {
+  const parts: string[] = []
+  for (let from = 0; from < ids.length; from += 1024) {
+    const units: number[] = []
+    for (const id of ids.slice(from, from + 1024)) units.push(id & 0xffff, id >>> 16)
+    parts.push(String.fromCharCode(...units))
+  }
+  return parts.join('')
+}
