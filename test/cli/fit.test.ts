@@ -177,7 +177,7 @@ describe('foretoken fit', () => {
     expect(chosen).toBe(best.plan)
     expect(foretoken(...args, '--budget', '0.05', '--out', `${out}2`).err).toContain('no plan fits within 0.05')
     expect(foretoken(...args, '--budget', '0.5', '--m', '2', '--out', `${out}2`).err).toContain('--budget chooses')
-  }, 180_000)
+  })
 
   test('reports missing arguments', () => {
     const out = join(folder, 'no.safetensors')

@@ -44,4 +44,4 @@ test('the heap stays small where objects outlive collections, and after a thread
   // One collection may fall into the moment in which the thread starts.
   expect(small.after).toBeLessThanOrEqual(16 << 20)
   expect(small.committed).toBeLessThan(usual.committed)
-}, 240_000)
+})

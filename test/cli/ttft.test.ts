@@ -82,7 +82,7 @@ test('engines alternate, answers are compared, and a second run is compared with
   const report = await foretoken('bench', 'report', join(folder, 'records'), '--out', join(folder, 'report.html'))
   expect(report.code, report.err).toBe(0)
   expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('<svg')
-}, 120_000)
+})
 
 test.each([
   [['ttft', '--engines', 'nothing'], 0, 'no engine nothing'],

@@ -39,7 +39,7 @@ test.each([
     expect(response.status).toBe(500)
     expect(await response.json()).toMatchObject({ error: { type: 'server_error', code: 'internal' } })
     // A Worker's output reaches the terminal by another path.
-    await expect.poll(log, { timeout: 20_000 }).toContain('ForetokenError')
+    await expect.poll(log).toContain('ForetokenError')
   } finally {
     await stop()
   }

@@ -46,7 +46,7 @@ describe('load that grows from nothing', () => {
     // More entries in a pass's lists than any table begins with.
     expect(watch.pages).toBeGreaterThan(1024)
     watch.expectBounded()
-  }, 240_000)
+  })
 
   test('60 answers after one prefix of 1,000 tokens, twice', async () => {
     const engine = await load({ context: 2048, kvTokens: 32_768 })
@@ -59,7 +59,7 @@ describe('load that grows from nothing', () => {
     }
     // Shared, not 60 times 63.
     expect(watch.pages).toBeLessThan(600)
-  }, 240_000)
+  })
 
   test('a pool that grows alternately with the pool of a smaller model that reads prompts', async () => {
     const files = memoryFiles('tiny', { 'tiny.gguf': tinyGguf({ layers: 7, context: 2048 }) })
@@ -90,7 +90,7 @@ describe('load that grows from nothing', () => {
     expect(tables - before.tables).toBeLessThanOrEqual(4 * 64 * 256 * 4)
     expect(left).toBeLessThanOrEqual(16 * engine.pageBytes)
     expect(total).toBeLessThanOrEqual(1.15 * (weights + tables + pools) + (1 << 20))
-  }, 240_000)
+  })
 })
 
 describe('the memory balance', () => {

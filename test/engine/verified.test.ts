@@ -15,7 +15,6 @@ import { writePredictor } from '../../src/predict/file.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import fc from '../helpers/properties.ts'
 import { type Random, random } from '../helpers/random.ts'
-import { rounds } from '../helpers/rounds.ts'
 import { seed } from '../helpers/seed.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
@@ -104,7 +103,7 @@ const modes = ['refined', 'refined', 'auto'] as const
 
 describe('greedy answers', () => {
   test.each([
-    ['mixed', rounds(8, 16)],
+    ['mixed', 16],
     ['coarse', 4],
     ['fine', 4],
   ] as const)('are those of exact prefill once they are corrected: %s', async (plan, cases) => {

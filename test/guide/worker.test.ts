@@ -117,7 +117,7 @@ describe('a worker for guides', () => {
     expect(guides.compile(small)).toBe(undefined)
     expect(count.here).toHaveLength(1)
     expect(followed(guides, small, 'ye')).toEqual(followed(here, small, 'ye'))
-  }, 60_000)
+  })
 
   test('does not let one tenant find what another has compiled', async () => {
     const { guides, count } = watched()
@@ -128,7 +128,7 @@ describe('a worker for guides', () => {
     await guides.compile(trapping, { tenant: 'a' })?.catch(() => {})
     expect(guides.isCompiled(trapping, { tenant: 'a' })).toBe(true)
     expect(guides.isCompiled(trapping, { tenant: 'b' })).toBe(false)
-  }, 60_000)
+  })
 
   test('meets the grammars that end an instance: those here go on, and it is refused from then on', async () => {
     const { guides, count } = watched()
@@ -147,7 +147,7 @@ describe('a worker for guides', () => {
     expect(answer.stopped).toBe(false)
     await expect(guides.compile({ kind: 'regex', regex: '(' })).rejects.toMatchObject({ code: 'bad_argument' })
     await guides.compile({ kind: 'regex', regex: 'b' })
-  }, 60_000)
+  })
 
   test('that cannot start leaves the work to this thread', async () => {
     const refusing = watched(() => {
@@ -159,7 +159,7 @@ describe('a worker for guides', () => {
     await dying.guides.compile(small)
     expect(dying.count.here).toHaveLength(1)
     expect(dying.guides.compile(large)).toBe(undefined)
-  }, 60_000)
+  })
 
   test('ends with the signal of a guide, and with the guides', async () => {
     const { guides } = watched()
@@ -170,7 +170,7 @@ describe('a worker for guides', () => {
     const waiting = [guides.compile(large), guides.compile(large, { tenant: 'b' })]
     guides.close?.()
     for (const one of waiting) await expect(one).rejects.toMatchObject({ code: 'aborted' })
-  }, 60_000)
+  })
 
   test('answers go on when their grammar is dropped for others', async () => {
     const { guides } = watched()
@@ -181,7 +181,7 @@ describe('a worker for guides', () => {
     expect(tokenizer.encode('{"name0":').slice(0, 1)).toEqual(answer.forced().slice(0, 1))
     answer.end()
     answer.end()
-  }, 60_000)
+  })
 })
 
 describe('compiled grammars', () => {

@@ -7,4 +7,4 @@ test("a download that fails in any way gives the source's bytes or nothing", asy
   const { kinds, faults } = await downloadFaults(16, seed)
   expect(faults).toEqual([])
   expect(Object.keys(kinds)).toHaveLength(8)
-}, 300_000)
+})

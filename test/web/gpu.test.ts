@@ -28,7 +28,7 @@ test('the model moves to the GPU and back, and answers there', async () => {
   await page.getByText(/wasm-(relaxed|simd128)/).waitFor()
   expect(errors).toEqual([])
   await page.context().close()
-}, 180_000)
+})
 
 test('a GPU that gives no device is reported, and the model returns to the CPU', async () => {
   const { page } = await world.visit({ serviceWorkers: 'block' })

@@ -97,4 +97,4 @@ test('greedy ids are equal', async () => {
       await greedyOf(core.submit({ prompt, maxTokens: 6, ignoreEos: true, topLogprobs: 2 })),
     ])
   expectNearlySame(pairs, logitBound(core.archive.config))
-}, 240_000)
+})
