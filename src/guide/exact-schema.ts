@@ -7,9 +7,7 @@ import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { engineRegex } from './ecma.ts'
 import { makePlain } from './plain-schema.ts'
 import { jsonInLark } from './rule-chains.ts'
-import { resolved } from './schema-chains.ts'
-
-type Schema = Record<string, unknown>
+import { isSchema, resolved, type Schema } from './schema-chains.ts'
 
 /** Keywords whose value is a schema or a list of them, and those whose members are schemas by name. */
 const inner = ['items', 'additionalItems', 'additionalProperties', 'prefixItems', 'anyOf', 'allOf', 'oneOf']
@@ -80,7 +78,7 @@ export function exactSchema(kind: string, text: string): string {
     const [schema, path] = next
     if (!isSchema(schema) || seen.has(schema)) continue
     seen.add(schema)
-    changed = atPath(kind, path, () => makePlain(schema, document as Schema)) || changed
+    changed = atPath(kind, path || '/', () => makePlain(schema, document as Schema)) || changed
     // Before its keywords change further, for the reference is to a place of the caller's schema.
     if (typeof schema.$ref === 'string') pending.push([resolved(document, schema.$ref), schema.$ref.slice(1)])
     for (const keyword of [...inner, ...byName]) {
@@ -113,7 +111,7 @@ function atPath<T>(kind: string, path: string, work: () => T): T {
     return work()
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    throw new ForetokenError(code, `the guide (${kind}) at ${path || 'its root'}: ${message}`, { cause: error })
+    throw new ForetokenError(code, `the guide (${kind}) at ${path}: ${message}`, { cause: error })
   }
 }
 
@@ -194,10 +192,6 @@ function encodingOf(name: string): string | undefined {
   if (encodings.has(known)) return encodings.get(known)
   const names = [...encodings.keys()].join(', ')
   throw new ForetokenError('unsupported', `the encoding ${name.slice(0, 60)} is not supported; it may be ${names}`)
-}
-
-function isSchema(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A member's name as a part of a JSON pointer. */

@@ -3,25 +3,14 @@
  * engine's numbers end, and never more.
  */
 import { ForetokenError } from '../base/errors.ts'
-import { resolved } from './schema-chains.ts'
-
-type Schema = Record<string, unknown>
+import { isSchema, resolved, type Schema } from './schema-chains.ts'
 
 /** Formats of texts that the engine keeps to, or `exactSchema` in its place. */
 const keptFormats = new Set<unknown>(
   'date-time time date duration email hostname ipv4 ipv6 uuid uri byte unknown'.split(' '),
 )
 /** Formats that say what a text is for, and nothing about its characters. */
-const freeFormats = new Set<unknown>(['password', 'binary', 'path', 'file-path', 'directory-path'])
-
-/** Keywords that ask for nothing where none of the others is. */
-const dependent: readonly (readonly [keyword: string, ...others: string[]])[] = [
-  ['if', 'then', 'else'],
-  ['then', 'if'],
-  ['else', 'if'],
-  ['minContains', 'contains'],
-  ['maxContains', 'contains'],
-]
+const freeFormats = new Set<unknown>('password binary path file-path directory-path'.split(' '))
 
 /**
  * Rewrites a schema's own keywords; `document` is where its references lead. Returns whether any
@@ -35,7 +24,7 @@ export function makePlain(schema: Schema, document: Schema): boolean {
 
 /** Removes keywords whose value asks for nothing. */
 function dropIdle(schema: Schema): boolean {
-  const idle = Object.keys(schema).filter((keyword) => asksNothing(schema, keyword))
+  const idle = Object.keys(schema).filter((keyword) => asksNothing(keyword, schema[keyword]))
   for (const keyword of idle) delete schema[keyword]
   if (!isAll(schema.not)) return idle.length > 0
   // Nothing fits.
@@ -44,8 +33,7 @@ function dropIdle(schema: Schema): boolean {
   return true
 }
 
-function asksNothing(schema: Schema, keyword: string): boolean {
-  const value = schema[keyword]
+function asksNothing(keyword: string, value: unknown): boolean {
   switch (keyword) {
     case 'uniqueItems':
     case 'not':
@@ -59,10 +47,8 @@ function asksNothing(schema: Schema, keyword: string): boolean {
       return isSchema(value) && Object.keys(value).length === 0
     case 'propertyNames':
       return isAll(value) || (isSchema(value) && onlyHas(value, ['type']) && value.type === 'string')
-    default: {
-      const others = dependent.find(([one]) => one === keyword)?.slice(1)
-      return others?.every((other) => !Object.hasOwn(schema, other)) ?? false
-    }
+    default:
+      return false
   }
 }
 
@@ -70,7 +56,7 @@ function asksNothing(schema: Schema, keyword: string): boolean {
 function spellNames(schema: Schema): boolean {
   const { propertyNames: names, properties = {}, patternProperties, additionalProperties: rest = {} } = schema
   if (!isSchema(names) || !isSchema(properties) || patternProperties !== undefined || rest === false) return false
-  const listed = onlyHas(names, ['type', 'enum']) ? names.enum : onlyHas(names, ['type', 'const']) ? [names.const] : []
+  const listed = onlyHas(names, ['type', 'enum']) && names.enum
   if (Array.isArray(listed) && listed.length > 0 && listed.every((name) => typeof name === 'string')) {
     const open = listed.filter((name) => !Object.hasOwn(properties, name)).map((name) => [name, rest] as const)
     const known = Object.entries(properties).map(([name, value]) => [name, listed.includes(name) && value] as const)
@@ -114,7 +100,7 @@ function fitBounds(schema: Schema): boolean {
     if (upper !== value > 0)
       throw new ForetokenError(
         'unsupported',
-        `${keyword} is ${value}; numbers beyond ${most} are not supported: leave the bound out, or use a string`,
+        `${keyword} is ${value}; numbers beyond ${most} are not supported: leave it out`,
       )
     delete schema[keyword]
     const plain = upper ? 'maximum' : 'minimum'
@@ -145,9 +131,9 @@ function excludeWhole(schema: Schema): void {
   }
 }
 
-/** A power of ten that a double of this size still holds. */
+/** A small step that a double of this size still holds. */
 function step(value: number): number {
-  return 10 ** (Math.ceil(Math.log10(Math.abs(value) + 1)) - 14)
+  return Math.max(1e-12, Math.abs(value) / 1e12)
 }
 
 /**
@@ -200,7 +186,7 @@ function apart(lists: readonly (readonly unknown[])[]): boolean {
   )
 }
 
-const notes = ['title', 'description', '$comment', 'examples', 'default', 'deprecated']
+const notes = 'title description $comment examples default deprecated'.split(' ')
 
 function onlyHas(schema: Schema, keywords: readonly string[]): boolean {
   return Object.keys(schema).every((keyword) => keywords.includes(keyword) || notes.includes(keyword))
@@ -209,8 +195,4 @@ function onlyHas(schema: Schema, keywords: readonly string[]): boolean {
 /** Whether everything fits a schema. */
 function isAll(value: unknown): boolean {
   return value === true || (isSchema(value) && onlyHas(value, []))
-}
-
-function isSchema(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

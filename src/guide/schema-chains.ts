@@ -1,7 +1,7 @@
 /** Bounds the chains of references in JSON schemas. */
 import { type Chain, chainOf, type Links, tooDeep } from './chains.ts'
 
-type Schema = Readonly<Record<string, unknown>>
+export type Schema = Record<string, unknown>
 
 /** Keywords whose members are schemas by name, and those whose value is a schema or a list of them. */
 const named = ['properties', 'patternProperties']
@@ -65,7 +65,8 @@ function own(value: object, key: string): unknown {
   return Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined
 }
 
-function isSchema(value: unknown): value is Schema {
+/** Whether a value may be a schema: an object. */
+export function isSchema(value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

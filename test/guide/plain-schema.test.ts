@@ -48,8 +48,6 @@ describe('accepted is what is valid, of', () => {
       { type: 'object', properties: { a: { not: {} }, b: {} }, additionalProperties: false },
       ['{}', '{"b":1}', '{"a":1}'],
     ],
-    ['conditions without a case', { type: 'boolean', if: { const: true } }, ['true', 'false', '1']],
-    ['cases without a condition', { type: 'boolean', else: { const: true }, minContains: 3 }, ['true', 'false', '1']],
     ['a format whose pattern says it', { type: 'string', format: 'e164', pattern: '^\\+[1-9]\\d{6,14}$' }, []],
     ['bytes in base64', { type: 'string', format: 'byte' }, ['""', '"YQ=="', '"YQ"', '"YWJj"']],
     ['a secret', { type: 'string', format: 'password' }, ['"a b"', '1']],
@@ -87,7 +85,7 @@ test('numbers that no double tells apart are refused with what to do', () => {
     { type: 'number', minimum: 1e20 },
     { type: 'integer', maximum: -(2 ** 60) },
   ])
-    expect(() => guides.matcher({ kind: 'json_schema', schema })).toThrow(/numbers beyond \d+ are not supported: leave/)
+    expect(() => guides.matcher({ kind: 'json_schema', schema })).toThrow(/numbers beyond \d+ are not supported: leave it out/)
 })
 
 test('alternatives that are not known to exclude each other are refused', () => {
