@@ -85,7 +85,9 @@ test('numbers that no double tells apart are refused with what to do', () => {
     { type: 'number', minimum: 1e20 },
     { type: 'integer', maximum: -(2 ** 60) },
   ])
-    expect(() => guides.matcher({ kind: 'json_schema', schema })).toThrow(/numbers beyond \d+ are not supported: leave it out/)
+    expect(() => guides.matcher({ kind: 'json_schema', schema })).toThrow(
+      /numbers beyond \d+ are not supported: leave it out/,
+    )
 })
 
 test('alternatives that are not known to exclude each other are refused', () => {
