@@ -48,7 +48,8 @@ function fitting(schema: z.core.$ZodType, value: object): Container | undefined 
       return fitting(def.innerType, value)
     case 'union': {
       const branches = def.options.map((option) => fitting(option, value)).filter((one) => one !== undefined)
-      if (!('discriminator' in def)) return branches[0]
+      if (!('discriminator' in def))
+        return (branches.length > 1 && branches.find((one) => accepts(one, value))) || branches[0]
       const name = def.discriminator as string
       return branches.find(
         ({ _zod: { def } }) => def.type === 'object' && accepts(def.shape[name], (value as Fields)[name]),

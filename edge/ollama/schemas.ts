@@ -77,6 +77,7 @@ const shared = {
 const call = z
   .object({
     id: z.string().max(256).nullish(),
+    type: harmless('all calls are of functions'),
     function: z.object({
       name: toolName,
       arguments: callArguments.nullish(),

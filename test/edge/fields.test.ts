@@ -2,9 +2,12 @@
  * Fields as clients send them: nulls, other servers' names, unknown ones, and those that must not
  * be ignored.
  */
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'
+import { chatToolChoice } from '../../edge/schemas/tools.ts'
 import type { App } from '../../edge/server.ts'
+import { unknownFields } from '../../edge/unknown.ts'
 import { loadWasm } from '../../node/index.ts'
 import { Engine } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
@@ -291,6 +294,14 @@ describe('fields of other servers', () => {
 })
 
 describe('unknown fields', () => {
+  test('are not those of the branch of a union that a value fits', () => {
+    const named = { type: 'function', function: { name: 'clock' } }
+    const allowed = { type: 'allowed_tools', allowed_tools: { mode: 'required', tools: [named] } }
+    expect(unknownFields(chatToolChoice, named, 9)).toEqual([])
+    expect(unknownFields(chatToolChoice, allowed, 9)).toEqual([])
+    expect(unknownFields(chatToolChoice, { ...allowed, odd: 1 }, 9)).toEqual(['odd'])
+  })
+
   const extras = {
     keep_alive: '5m',
     messages: [{ role: 'user', content: [{ type: 'text', text: 'hello', cache_control: {} }], id: 'x' }],
