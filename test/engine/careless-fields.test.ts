@@ -27,7 +27,7 @@ import { addressChecks, patienceChecks } from '../../src/transfer/remote.ts'
 import { kvChecks } from '../../src/transfer/sender.ts'
 import { address, key, openServices, patience, prompt, read, refusing } from '../helpers/careless-services.ts'
 import { expectCareful, expectClosed, wraps } from '../helpers/hostile-values.ts'
-import { tinyGguf } from '../helpers/tiny-model.ts'
+import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
 
 /** Loaded some thousand times. */
 const bytes = tinyGguf({ context: 64, layers: 1, hidden: 64 })
@@ -35,7 +35,7 @@ const small = () => memoryFiles('tiny', { 'tiny.gguf': bytes })
 
 const { wasm, engine, ort, runtime, onnx, companions, routed, close } = await openServices()
 // An ONNX engine may close its reader, and then nobody else's.
-const spare = await Engine.load(small(), { wasm, threads: 1 })
+const spare = await Engine.load(tinyFiles({ context: 64 }), { wasm, threads: 1 })
 afterAll(async () => {
   await spare.close()
   await close()
