@@ -323,7 +323,7 @@ describe('a config.json is refused by name', () => {
     ],
     ['a pattern of 0', 'tiny-gemma3', { ...gemma3, sliding_window_pattern: 0 }, /sliding_window_pattern is 0/],
     ['another activation', 'tiny-gemma3', { ...gemma3, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
-    ['two directions', 'tiny-gemma3', { ...gemma3, use_bidirectional_attention: true }, /use_bidirectional_attention/],
+    ['two directions', 'tiny-gemma2', { ...gemma2, use_bidirectional_attention: true }, /use_bidirectional_attention/],
     ['a field that is not known', 'tiny-gemma2', { ...gemma2, new_thing: 3 }, /new_thing is 3 \(an unknown key\)/],
     ['a cap below 0', 'tiny-gemma2', { ...gemma2, final_logit_softcapping: -1 }, /logitSoftCap is -1/],
     [
