@@ -205,12 +205,14 @@ export function fromHalf(bits: number): number {
   return bits & 0x8000 ? -value : value
 }
 
-/** Returns the binary16 nearest to a finite number within its range. */
+/** Returns the binary16 nearest to a finite number within its range, ties to even. */
 export function toHalf(value: number): number {
   const sign = value < 0 ? 0x8000 : 0
   const size = Math.abs(value)
   const exponent = Math.max(-14, Math.floor(Math.log2(size || 2 ** -30)))
-  const steps = Math.round(size / 2 ** (exponent - 10))
+  const scaled = size / 2 ** (exponent - 10)
+  const nearest = Math.round(scaled)
+  const steps = nearest - scaled === 0.5 ? nearest - (nearest % 2) : nearest
   if (exponent === -14 && steps < 1024) return sign | steps
   return steps === 2048 ? sign | ((exponent + 16) << 10) : sign | ((exponent + 15) << 10) | (steps - 1024)
 }

@@ -66,9 +66,10 @@ describe('a prepared model', () => {
     const ids = [5, 40, 77, 9, 130, 21]
     const logitsOf = async (files: Parameters<typeof Engine.load>[0]) => {
       const engine = await Engine.load(files, { wasm, kv: 'f32' })
-      const logits = await engine.logits(ids)
+      // A model whose tokens see those behind them gives no logits.
+      const values = name.includes('embedding') ? (await engine.embed(['abc'])).vectors : await engine.logits(ids)
       await engine.close()
-      return logits
+      return values
     }
     for (const form of [name, `${name}/gguf`]) {
       const path = fileURLToPath(new URL(`../vectors/${form}`, import.meta.url))
