@@ -117,7 +117,10 @@ describe('log-probabilities under a guide', () => {
     ],
     [
       'Ollama',
-      { model: 'tiny', prompt: 'x', raw: true, stream: false, logprobs: true, format: { enum: ['yes', 'no'] } },
+      {
+        ...{ model: 'tiny', prompt: 'x', raw: true, stream: false, logprobs: true, format: { enum: ['yes', 'no'] } },
+        options: { temperature: 1, seed: 5 },
+      },
       '/api/generate',
     ],
   ])("are the model's own if asked: %s", async (_, body, path) => {

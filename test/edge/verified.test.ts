@@ -216,6 +216,7 @@ describe('clients that know nothing of corrections', () => {
       model: 'tiny',
       messages,
       max_tokens: 8,
+      temperature: 0,
       ...({ foretoken: refined } as object),
     })
     expect((await stream.finalMessage()).stop_reason).toBe('max_tokens')
