@@ -9,6 +9,7 @@
  *     --tokens N    most tokens of an answer (128)
  *     --model NAME  the model (the default one)
  *     --part I/N    this part of the work only, for N processes side by side (1/1)
+ *     --streams N   answers at a time (8); large grammars hold much memory, and are refused beyond it
  *     --minutes N   begin no answer after so many minutes
  *     --log FILE    keep what was found, and go on from there in the next run
  */
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
     tokens: text('128'),
     model: { type: 'string' },
     part: text('1/1'),
+    streams: text('8'),
     minutes: text('1440'),
     log: { type: 'string' },
   },
@@ -96,7 +98,7 @@ function outcome(id, result, error) {
   return { id, kind: why ? 'failed' : whole ? 'whole' : 'beginning', ...(why && { why }) }
 }
 
-for await (const { id, result, error } of engine.generateMany(requests(), { concurrency: 8 })) {
+for await (const { id, result, error } of engine.generateMany(requests(), { concurrency: Number(options.streams) })) {
   const found = outcome(id, result, error)
   outcomes.set(id, found)
   if (options.log) appendFileSync(options.log, `${JSON.stringify(found)}\n`)
