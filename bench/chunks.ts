@@ -3,10 +3,10 @@
  * against exact prefill of the same prompts, and counts whether their corrected answers are equal.
  */
 import { defined } from '../src/base/at.ts'
-import { createRandom } from '../src/decode/random.ts'
 import type { ChatMessage, DoneEvent, Engine } from '../src/index.ts'
 import { shuffled } from './lengths.ts'
-import { cpuMs, round, type Summary, summary } from './stats.ts'
+import { noteWriter } from './notes.ts'
+import { cpuMs, round, roundedSummary, type Summary } from './stats.ts'
 
 export interface ChunksOptions {
   /** Tokens of a prompt. */
@@ -95,7 +95,7 @@ async function answerOf(
 function rowOf(pairs: readonly { readonly exact: Made; readonly placed: Made }[]): ChunksRow {
   const mean = (of: (made: Made) => number) => pairs.reduce((sum, { placed }) => sum + of(placed), 0) / pairs.length
   const over = (of: (exact: Made, placed: Made) => number) =>
-    rounded(pairs.map(({ exact, placed }) => of(exact, placed)))
+    roundedSummary(pairs.map(({ exact, placed }) => of(exact, placed)))
   return {
     tokens: round(mean(({ done }) => done.timings.prompt_tokens)),
     placed: round(mean(({ done }) => done.placed_tokens ?? 0)),
@@ -111,31 +111,17 @@ function rowOf(pairs: readonly { readonly exact: Made; readonly placed: Made }[]
   }
 }
 
-const places = ['mill', 'harbour', 'library', 'bridge', 'market', 'station', 'garden', 'tower', 'school', 'forge']
-const people = ['Anna', 'Bela', 'Carl', 'Dora', 'Emil', 'Frida', 'Georg', 'Hanna', 'Ivar', 'Jonas']
-const things = ['keys', 'lanterns', 'letters', 'apples', 'maps', 'ropes', 'books', 'bells', 'boats', 'coins']
-
 /** Returns a document of about `length` tokens, another one for each `seed`. */
 function documentOf(engine: Engine, length: number, seed: number): string {
-  const random = createRandom(seed)
-  const pick = (list: readonly string[]) => defined(list[Math.floor(random() * list.length)])
-  let text = `Notes of the ${pick(places)}:`
-  while (engine.tokenize(text).length < length) {
-    const number = 2 + Math.floor(random() * 90)
-    text += ` ${pick(people)} left ${number} ${pick(things)} at the ${pick(places)}, and ${pick(people)} took them home.`
-  }
+  const { pick, sentence } = noteWriter(seed)
+  let text = `Notes of the ${pick('place')}:`
+  while (engine.tokenize(text).length < length) text += ` ${sentence()}`
   return text
 }
 
 function promptOf(texts: readonly string[], seed: number): ChatMessage[] {
-  const random = createRandom(1000 + seed)
-  const pick = (list: readonly string[]) => defined(list[Math.floor(random() * list.length)])
-  const question = `Who left the ${pick(things)} at the ${pick(places)}? Tell what ${pick(people)} did, from the notes above.`
+  const { pick } = noteWriter(1000 + seed)
+  const question = `Who left the ${pick('things')} at the ${pick('place')}? Tell what ${pick('person')} did, from the notes above.`
   const parts = texts.map((text) => ({ type: 'text' as const, text, chunk: true }))
   return [{ role: 'user', content: [...parts, { type: 'text', text: question }] }]
-}
-
-function rounded(values: readonly number[]): Summary {
-  const { median, min, max } = summary(values)
-  return { median: round(median), min: round(min), max: round(max) }
 }

@@ -9,11 +9,10 @@ import { loadEngine } from '../node/index.ts'
 import { defined } from '../src/base/at.ts'
 import type { Guide } from '../src/index.ts'
 import { hostile } from './hostile-grammars.ts'
+import { quantile } from './stats.ts'
 
 const [model = 'smollm2-135m', rounds = '5'] = process.argv.slice(2)
 const engine = await loadEngine(model, { threads: 1 })
-const quantile = (list: readonly number[], share: number) =>
-  defined(list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))])
 
 /** Milliseconds between the tokens of an answer of 384 tokens. */
 async function intervals(seed: number): Promise<number[]> {

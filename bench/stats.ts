@@ -34,6 +34,12 @@ export function summary(values: readonly number[]): Summary {
   return { median, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN }
 }
 
+/** Returns a summary whose numbers are rounded as `round` does. */
+export function roundedSummary(values: readonly number[]): Summary {
+  const { median, min, max } = summary(values)
+  return { median: round(median), min: round(min), max: round(max) }
+}
+
 /** Returns the value below which a share `q` of all lies, by nearest rank. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b)

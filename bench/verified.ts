@@ -3,9 +3,9 @@
  * all are equal after their correction, and what that costs.
  */
 import { defined } from '../src/base/at.ts'
-import { createRandom } from '../src/decode/random.ts'
 import type { DoneEvent, Engine } from '../src/index.ts'
-import { cpuMs, round, type Summary, summary } from './stats.ts'
+import { noteWriter } from './notes.ts'
+import { cpuMs, roundedSummary, type Summary } from './stats.ts'
 
 const modes = ['refined', 'auto'] as const
 type Mode = (typeof modes)[number]
@@ -90,7 +90,7 @@ async function answerOf(engine: Engine, content: string, prefill: 'exact' | Mode
 
 function rowOf(length: number, mode: Mode, exact: readonly Made[], made: readonly Made[]): VerifiedRow {
   const same = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((id, i) => id === b[i])
-  const over = (of: (one: Made) => number) => rounded(made.map((one, at) => of(one) / of(defined(exact[at]))))
+  const over = (of: (one: Made) => number) => roundedSummary(made.map((one, at) => of(one) / of(defined(exact[at]))))
   const departures = made.flatMap(({ done: { verified } }) => (typeof verified === 'number' ? [verified] : []))
   return {
     length,
@@ -106,26 +106,12 @@ function rowOf(length: number, mode: Mode, exact: readonly Made[], made: readonl
   }
 }
 
-const places = ['mill', 'harbour', 'library', 'bridge', 'market', 'station', 'garden', 'tower', 'school', 'forge']
-const people = ['Anna', 'Bela', 'Carl', 'Dora', 'Emil', 'Frida', 'Georg', 'Hanna', 'Ivar', 'Jonas']
-const things = ['keys', 'lanterns', 'letters', 'apples', 'maps', 'ropes', 'books', 'bells', 'boats', 'coins']
-
 /** Returns a text of about `length` tokens that ends with a question about it, another one for each `seed`. */
 function promptTextOf(engine: Engine, length: number, seed: number): string {
-  const random = createRandom(seed)
-  const pick = (list: readonly string[]) => defined(list[Math.floor(random() * list.length)])
-  const sentence = () => {
-    const number = 2 + Math.floor(random() * 90)
-    return `${pick(people)} left ${number} ${pick(things)} at the ${pick(places)}, and ${pick(people)} took them home. `
-  }
-  const question = `Write a short story about ${pick(people)} and the ${pick(things)}, from the notes above.`
+  const { pick, sentence } = noteWriter(seed)
+  const question = `Write a short story about ${pick('person')} and the ${pick('things')}, from the notes above.`
   let text = ''
   const whole = () => `Notes:\n${text}\n\n${question}`
-  while (engine.promptIds([{ role: 'user', content: whole() }]).length < length) text += sentence()
+  while (engine.promptIds([{ role: 'user', content: whole() }]).length < length) text += `${sentence()} `
   return whole()
-}
-
-function rounded(values: readonly number[]): Summary {
-  const { median, min, max } = summary(values)
-  return { median: round(median), min: round(min), max: round(max) }
 }

@@ -83,7 +83,7 @@ export class ChunkKeeper implements ChunkKeeping {
       const name = JSON.stringify([tenant, ids])
       let waiting = bytes
       for (const one of this.#wanted.values()) waiting += one.bytes
-      // What is being computed takes no more memory than what is kept.
+      // Chunks that are being computed have to fit the store's budget, too.
       if (!this.#wanted.has(name) && waiting <= this.#store.maxBytes) this.#compute(name, tenant, ids, bytes)
     }
   }

@@ -28,6 +28,8 @@ const time =
 const edge = '[a-zA-Z0-9]'
 const label = `(?:${edge}{1,2}|${edge}[a-zA-Z0-9-]${edge}|${edge}[a-zA-Z0-9-](?:${edge}[a-zA-Z0-9-]|-${edge})(?:[a-zA-Z0-9-]{0,58}${edge})|${edge}[a-zA-Z0-9-]{2}${edge})`
 
+const base64 = '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+
 interface Format {
   readonly pattern: string
   readonly longest?: number
@@ -42,7 +44,7 @@ const formats = new Map<unknown, Format>([
   ['date-time', { pattern: `^${date}[tT]${time}$` }],
   ['hostname', { pattern: `^${label}(?:\\.${label})*$`, longest: 253 }],
   // OpenAPI's name of base64.
-  ['byte', { pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' }],
+  ['byte', { pattern: base64 }],
   // RFC 3986 lets a URI end behind its scheme; validators in use do not.
   ['uri', { pattern: '^[^:]*:[^?#]', beside: true }],
 ])
@@ -54,7 +56,7 @@ const encodings = new Map<string, string | undefined>([
   ['7bit', '^[\\x{0}-\\x{7F}]*$'],
   ['base16', '^(?:[0-9A-Fa-f]{2})*$'],
   ['base32', '^(?:[A-Z2-7]{8})*(?:[A-Z2-7]{2}={6}|[A-Z2-7]{4}={4}|[A-Z2-7]{5}={3}|[A-Z2-7]{7}=)?$'],
-  ['base64', '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'],
+  ['base64', base64],
   ['base64url', '^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}(?:==)?|[A-Za-z0-9_-]{3}=?)?$'],
 ])
 

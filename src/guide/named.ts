@@ -46,7 +46,7 @@ export function guideOf(fields: NamedGuides): Guide | undefined {
     const named = fieldsOf('the fields', fields)
     const asked = guideNames.flatMap((name) => {
       const value = named[name]
-      const guide = !isAsked(value) ? undefined : about(name, () => readers[name](name, value))
+      const guide = isAsked(value) ? about(name, () => readers[name](name, value)) : undefined
       return guide ? [{ name, guide }] : []
     })
     const [first, second] = asked

@@ -13,6 +13,7 @@
 import { at, defined } from '../base/at.ts'
 import { fromHalves, toHalves } from '../base/half.ts'
 import type { KvReader, PlacedKv } from '../base/pass.ts'
+import { textOfIds } from './id-text.ts'
 
 interface Kept {
   readonly tenant: string
@@ -81,7 +82,7 @@ export class ChunkStore {
     if (!layers || bytes > this.maxBytes) return false
     const before = this.#find(tenant, ids)
     if (before) this.#drop(before)
-    const kept = { tenant, key: textOf(ids), kv: new KeptKv(layers, this.#widths, bytes) }
+    const kept = { tenant, key: textOfIds(ids), kv: new KeptKv(layers, this.#widths, bytes) }
     const owner = this.#tenants.get(tenant) ?? { chunks: new Map<string, Kept>(), bytes: 0 }
     this.#tenants.set(tenant, owner)
     owner.chunks.set(kept.key, kept)
@@ -99,7 +100,7 @@ export class ChunkStore {
   }
 
   #find(tenant: string, ids: readonly number[]): Kept | undefined {
-    return this.#tenants.get(tenant)?.chunks.get(textOf(ids))
+    return this.#tenants.get(tenant)?.chunks.get(textOfIds(ids))
   }
 
   /** Drops chunks of tenants beyond their part first, least recently used first, but not `newest`. */
@@ -180,15 +181,4 @@ class KeptKv implements PlacedKv {
     fromHalves(halves, values)
     return values
   }
-}
-
-/** Encodes tokens as a string, two UTF-16 units each. */
-function textOf(ids: readonly number[]): string {
-  const parts: string[] = []
-  for (let from = 0; from < ids.length; from += 1024) {
-    const units: number[] = []
-    for (const id of ids.slice(from, from + 1024)) units.push(id & 0xffff, id >>> 16)
-    parts.push(String.fromCharCode(...units))
-  }
-  return parts.join('')
 }

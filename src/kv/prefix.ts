@@ -11,6 +11,7 @@
  */
 import { at } from '../base/at.ts'
 import { pageTokens } from '../base/kv.ts'
+import { textOfIds } from './id-text.ts'
 import type { PagedCache } from './paged.ts'
 
 interface Tenant {
@@ -183,9 +184,7 @@ function usable(ids: readonly number[]): number {
   return Math.floor((ids.length - 1) / pageTokens)
 }
 
-/** Encodes the tokens of page `index` as a string, two UTF-16 units each. */
+/** Encodes the tokens of page `index` as a string. */
 function edgeOf(ids: readonly number[], index: number): string {
-  const units: number[] = []
-  for (const id of ids.slice(index * pageTokens, (index + 1) * pageTokens)) units.push(id & 0xffff, id >>> 16)
-  return String.fromCharCode(...units)
+  return textOfIds(ids.slice(index * pageTokens, (index + 1) * pageTokens))
 }

@@ -25,42 +25,29 @@ const documents = [
 ]
 const question = 'Which of them was built first?'
 
+/** A conversation about documents in an order, whose parts have further `fields`. */
+const asked = (order: readonly number[], fields: object) => [
+  {
+    role: 'user',
+    content: [
+      ...order.map((index) => ({ type: 'text', text: documents[index], ...fields })),
+      { type: 'text', text: question },
+    ],
+  },
+]
+
 const apis = {
   chat: {
     path: '/v1/chat/completions',
     body: (order: readonly number[], marks: boolean) => ({
-      messages: [
-        {
-          role: 'user',
-          content: [
-            ...order.map((index) => ({
-              type: 'text',
-              text: documents[index],
-              ...(marks && { foretoken: { chunks: true } }),
-            })),
-            { type: 'text', text: question },
-          ],
-        },
-      ],
+      messages: asked(order, marks ? { foretoken: { chunks: true } } : {}),
     }),
     text: (answer: Json) => answer.choices[0].message.content,
   },
   messages: {
     path: '/v1/messages',
     body: (order: readonly number[], marks: boolean) => ({
-      messages: [
-        {
-          role: 'user',
-          content: [
-            ...order.map((index) => ({
-              type: 'text',
-              text: documents[index],
-              cache_control: { type: 'ephemeral' },
-            })),
-            { type: 'text', text: question },
-          ],
-        },
-      ],
+      messages: asked(order, { cache_control: { type: 'ephemeral' } }),
       ...(marks && { foretoken: { chunks: true } }),
     }),
     text: (answer: Json) => answer.content[0].text,

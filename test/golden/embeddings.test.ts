@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EmbedOptions, Engine } from '../../src/index.ts'
+import { cosine } from '../helpers/cosine.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
 import { loadFolder, readGolden, vectors } from './golden.ts'
 
@@ -14,16 +15,6 @@ interface Case {
 const { cases } = readGolden<{ cases: readonly Case[] }>('tiny-embedding-qwen3/golden.json', 'embeddings')
 const named = (name: string) => cases.find((one) => one.name === name)!
 const path = (file = '') => fileURLToPath(new URL(`tiny-embedding-qwen3/${file}`, vectors))
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let [dot, aa, bb] = [0, 0, 0]
-  for (let i = 0; i < a.length; i++) {
-    dot += a[i]! * b[i]!
-    aa += a[i]! ** 2
-    bb += b[i]! ** 2
-  }
-  return dot / Math.sqrt(aa * bb)
-}
 
 async function compare(engine: Engine, { texts, vectors }: Case, options: EmbedOptions, least: number): Promise<void> {
   const found = await engine.embed(texts, options)

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { folderFiles } from '../../node/model-files.ts'
 import type { EmbedOptions, Engine, ModelFiles } from '../../src/index.ts'
+import { cosine } from '../helpers/cosine.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
 import { loadFolder, loadGolden, readGolden, vectors } from './golden.ts'
 
@@ -23,16 +24,6 @@ const { cases, tokens } = readGolden<{ cases: readonly Case[]; tokens: readonly 
 )
 const path = (file = '') => fileURLToPath(new URL(`tiny-gemma-embedding/${file}`, vectors))
 const gguf = (kind: string) => `gguf/tiny-gemma-embedding-${kind}.gguf`
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let [dot, aa, bb] = [0, 0, 0]
-  for (let i = 0; i < a.length; i++) {
-    dot += a[i]! * b[i]!
-    aa += a[i]! ** 2
-    bb += b[i]! ** 2
-  }
-  return dot / Math.sqrt(aa * bb)
-}
 
 async function compare(engine: Engine, name: string, options: EmbedOptions, least: number): Promise<void> {
   const { texts, vectors } = cases.find((one) => one.name === name)!

@@ -69,7 +69,7 @@ describe('a failure shows what is wrong, and the model is offered once it is cor
   })
 })
 
-/** Of a server that answers, and of one that does not. */
+/** In the first failure the server answers; in the last one it does not. */
 const [answered, unanswered] = [failures[0]!, failures.at(-1)!]
 test.each([answered, unanswered])('after a failure (%s) the model loads', async (_, handler, why) => {
   world.handlers.set(path, handler)
