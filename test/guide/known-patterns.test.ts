@@ -34,8 +34,6 @@ test.each([
 test('a duration of zod is a guide; its format, which has no fractions, holds, too', () => {
   const guides = bytesGuides()
   const guide = { kind: 'json_schema', schema: z.toJSONSchema(z.iso.duration()) } as const
-  expect(['P1W', 'P1Y2M', 'PT5S', 'P1DT2H'].filter((text) => !accepts(guides, guide, JSON.stringify(text)))).toEqual(
-    [],
-  )
+  expect(['P1W', 'P1Y2M', 'PT5S', 'P1DT2H'].filter((text) => !accepts(guides, guide, JSON.stringify(text)))).toEqual([])
   expect(['P', 'PT', 'P1W1D', 'P1DT', '1D'].filter((text) => accepts(guides, guide, JSON.stringify(text)))).toEqual([])
 })
