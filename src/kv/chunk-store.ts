@@ -30,6 +30,8 @@ export class ChunkStore {
   readonly #tenants = new Map<string, { readonly chunks: Map<string, Kept>; bytes: number }>()
   /** All chunks, least recently used first. */
   readonly #used = new Set<Kept>()
+  /** Holds what was read last, for all chunks. */
+  readonly #floats = new Floats()
   #bytes = 0
 
   constructor(maxBytes: number, widths: readonly number[]) {
@@ -82,7 +84,7 @@ export class ChunkStore {
     if (!layers || bytes > this.maxBytes) return false
     const before = this.#find(tenant, ids)
     if (before) this.#drop(before)
-    const kept = { tenant, key: textOfIds(ids), kv: new KeptKv(layers, this.#widths, bytes) }
+    const kept = { tenant, key: textOfIds(ids), kv: new KeptKv(layers, this.#widths, bytes, this.#floats) }
     const owner = this.#tenants.get(tenant) ?? { chunks: new Map<string, Kept>(), bytes: 0 }
     this.#tenants.set(tenant, owner)
     owner.chunks.set(kept.key, kept)
@@ -161,23 +163,33 @@ export class ChunkReader implements KvReader {
   }
 }
 
+/** Numbers that are valid until the next ones are needed. */
+class Floats {
+  #values = new Float32Array(0)
+
+  of(length: number): Float32Array {
+    if (this.#values.length < length) this.#values = new Float32Array(length)
+    return this.#values.subarray(0, length)
+  }
+}
+
 class KeptKv implements PlacedKv {
   readonly bytes: number
   readonly #layers: readonly Uint16Array[]
   readonly #widths: readonly number[]
-  #values = new Float32Array(0)
+  readonly #floats: Floats
 
-  constructor(layers: readonly Uint16Array[], widths: readonly number[], bytes: number) {
+  constructor(layers: readonly Uint16Array[], widths: readonly number[], bytes: number, floats: Floats) {
     this.#layers = layers
     this.#widths = widths
     this.bytes = bytes
+    this.#floats = floats
   }
 
   read(layer: number, from: number, to: number): Float32Array {
     const width = at(this.#widths, layer)
     const halves = at(this.#layers, layer).subarray(from * width, to * width)
-    if (this.#values.length < halves.length) this.#values = new Float32Array(halves.length)
-    const values = this.#values.subarray(0, halves.length)
+    const values = this.#floats.of(halves.length)
     fromHalves(halves, values)
     return values
   }

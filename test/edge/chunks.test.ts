@@ -100,6 +100,14 @@ describe.each(names)('%s', (name) => {
   })
 })
 
+test('a cache_control that asks for nothing marks nothing', async () => {
+  for (const cache_control of [null, false]) {
+    const messages = asked([0, 1], { cache_control })
+    const { usage } = await post('messages', { messages, foretoken: { chunks: true } })
+    expect(usage.foretoken.verified).toBeUndefined()
+  }
+})
+
 test('chunks of one tenant are not those of another', async () => {
   const order = [0, 2]
   await post('chat', apis.chat.body(order, true), testKeys.one)

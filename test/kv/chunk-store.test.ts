@@ -45,6 +45,19 @@ describe('ChunkStore', () => {
     }
   })
 
+  test('reads all chunks into one buffer, beside what is kept', async () => {
+    const store = new ChunkStore(1e6, widths)
+    await keep(store, ids(20))
+    await keep(store, ids(20, 100))
+    const [one, other] = [store.get('', ids(20))!, store.get('', ids(20, 100))!]
+    const large = one.read(0, 0, 20).buffer
+    expect([one.read(1, 3, 4), other.read(0, 0, 20), other.read(1, 0, 9)].map(({ buffer }) => buffer)).toEqual([
+      large,
+      large,
+      large,
+    ])
+  })
+
   test('rounds to binary16: no value differs by more than 2 ** -11 of itself', async () => {
     const store = new ChunkStore(1e6, [64])
     const rng = random(5)
