@@ -5,6 +5,7 @@ import { type PrepareOptions, prepare } from '../../node/prepare.ts'
 import { assentTo } from '../assent.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { openSaved, type SavedFile } from '../saved.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size, warn } from '../terminal.ts'
 
@@ -16,9 +17,17 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   const line = new StatusLine()
+  const saved: SavedFile[] = []
   try {
     const onProgress = (done: number, total: number) => line.show(`writing  ${Math.floor((100 * done) / total)} %`)
-    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), onProgress })
+    for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
+    const prefix = saved.find(({ kind }) => kind === 'prefix')
+    if (prefix)
+      throw new UsageError(
+        `deploy-prep takes files of \`prefix save --chunks\`, and ${prefix.path} is the beginning of a prompt`,
+      )
+    const chunks = saved.map(({ source }) => source)
+    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), chunks, onProgress })
     line.clear()
     warn(done)
     if (flags.json) return print(JSON.stringify({ model, out: flags.out, ...done }))
@@ -29,6 +38,7 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
     print(`manifest sha256 ${done.manifestSha256}`)
   } finally {
     line.clear()
+    for (const file of saved) await file.close()
     await files.close()
   }
 }

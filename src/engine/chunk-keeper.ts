@@ -84,7 +84,7 @@ export class ChunkKeeper implements ChunkKeeping {
       let waiting = bytes
       for (const one of this.#wanted.values()) waiting += one.bytes
       // Chunks that are being computed have to fit the store's budget, too.
-      if (!this.#wanted.has(name) && waiting <= this.#store.maxBytes) this.#compute(name, tenant, ids, bytes)
+      if (!this.#wanted.has(name) && waiting <= this.#store.room) this.#compute(name, tenant, ids, bytes)
     }
   }
 
