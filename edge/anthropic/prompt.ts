@@ -25,7 +25,7 @@ export interface Prompted {
  */
 export function promptedBy(body: Conversation, engine: TextService, guide?: Guide): Prompted {
   const { system, messages, tool_choice, chat_template_kwargs, foretoken } = body
-  const marks = foretoken?.chunks ?? false
+  const marks = foretoken?.chunks === true
   const first = typeof system === 'string' ? system : system?.map((block) => partOf(block, marks))
   const before: BodyMessage[] = first?.length ? [{ role: 'system', content: first }] : []
   const turns = joined([...before, ...messages.flatMap((message, index) => turnsOf(message, index, marks))])

@@ -203,10 +203,15 @@ export class Engine implements TextService {
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
     const state = withArguments('submit', () => {
-      const { ids, chunks, trace } = this.#prompts.accept(checked)
+      const { ids, chunks, trace } = this.accept(checked)
       return new AnswerState(ids, checked, this, trace, chunks)
     })
     return new Submission(checked.id, state, admit(state, this.#scheduler, this.closing))
+  }
+
+  /** Reads the prompt of a request, and begins its trace. Throws what `submit` throws about it. */
+  accept(request: GenerateRequest): ReturnType<Prompts['accept']> {
+    return withArguments('submit', () => this.#prompts.accept(request))
   }
 
   /**
