@@ -1,6 +1,5 @@
 /** Files of `foretoken prefix save`: the K and V of a prompt's beginning, or of chunks. */
-import { type ByteSource, type Engine, fileSource, memorySource } from '../node/index.ts'
-import { readBytes } from './session.ts'
+import { type ByteSource, type Engine, fileError, fileSource, memorySource } from '../node/index.ts'
 
 export interface SavedFile {
   readonly path: string
@@ -11,7 +10,7 @@ export interface SavedFile {
 
 /** Opens such a file, or stdin for `-`. What it holds is checked where it is loaded. Throws `not_found`, `io`. */
 export async function openSaved(path: string): Promise<SavedFile> {
-  if (path === '-') return savedIn(path, memorySource('stdin', await readBytes(path)), async () => {})
+  if (path === '-') return savedIn(path, memorySource('stdin', await readStdin()), async () => {})
   const source = await fileSource(path)
   try {
     return await savedIn(path, source, () => source.close())
@@ -51,4 +50,14 @@ export async function loadSaved(engine: Engine, file: SavedFile): Promise<{ toke
   await file.source.read(0, bytes)
   const { tokens } = await engine.loadPrefix(bytes)
   return { tokens }
+}
+
+async function readStdin(): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = []
+  try {
+    for await (const piece of process.stdin) pieces.push(piece)
+  } catch (error) {
+    throw fileError(error, 'stdin')
+  }
+  return new Uint8Array(Buffer.concat(pieces))
 }

@@ -1,7 +1,7 @@
 /**
  * Shared by commands that run a model: the engine and options from the flags, and the summary line.
  */
-import { open as openFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open as openFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import {
   type AnyEngine,
   type ByteSource,
@@ -235,25 +235,6 @@ function cacheState({ prefill, exact_from, verified }: DoneEvent): string {
   if (typeof verified === 'number') return `${prefill}, corrected from token ${verified + 1}`
   if (exact_from === undefined) return verified ? `${prefill}, verified` : `${prefill}, not exact yet`
   return `${prefill}, exact from token ${exact_from + 1}${verified ? ', verified' : ''}`
-}
-
-/** Reads a whole file, or stdin for `-`. Throws `not_found`, `io`. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  if (path === '-') return readStdin()
-  return readFile(path).catch((error) => {
-    const missing = error.code === 'ENOENT'
-    throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
-  })
-}
-
-async function readStdin(): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  try {
-    for await (const chunk of process.stdin) chunks.push(chunk)
-  } catch (error) {
-    throw fileError(error, 'stdin')
-  }
-  return new Uint8Array(Buffer.concat(chunks))
 }
 
 /** Writes a file atomically, through a temporary file beside it; `-` is stdout. */
