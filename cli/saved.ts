@@ -34,6 +34,12 @@ export function savedBytes(path: string, bytes: Uint8Array, kind: SavedFile['kin
   return { path, kind, source: memorySource(path, bytes), close: async () => {} }
 }
 
+/** Returns why a command that takes chunks only refuses a file. */
+export function notChunks(command: string, path: string, kind: SavedFile['kind']): string {
+  const what = kind === 'prefix' ? 'is the beginning of a prompt' : 'is not one'
+  return `${command} takes files of \`foretoken prefix save --chunks\`, and ${path} ${what}`
+}
+
 /** Returns bytes for the chunks of files, and as many as usual for those of prompts; undefined without any. */
 export function chunkBytesFor(files: readonly SavedFile[]): number | undefined {
   const chunks = files.filter(({ kind }) => kind === 'chunks')

@@ -5,7 +5,7 @@ import { type PrepareOptions, prepare } from '../../node/prepare.ts'
 import { assentTo } from '../assent.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { openSaved, type SavedFile } from '../saved.ts'
+import { notChunks, openSaved, type SavedFile } from '../saved.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size, warn } from '../terminal.ts'
 
@@ -21,11 +21,8 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
   try {
     const onProgress = (done: number, total: number) => line.show(`writing  ${Math.floor((100 * done) / total)} %`)
     for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
-    const prefix = saved.find(({ kind }) => kind === 'prefix')
-    if (prefix)
-      throw new UsageError(
-        `deploy-prep takes files of \`prefix save --chunks\`, and ${prefix.path} is the beginning of a prompt`,
-      )
+    const other = saved.find(({ kind }) => kind !== 'chunks')
+    if (other) throw new UsageError(notChunks('deploy-prep', other.path, other.kind))
     const chunks = saved.map(({ source }) => source)
     const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), chunks, onProgress })
     line.clear()

@@ -17,7 +17,7 @@ import {
 } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { openSaved } from '../saved.ts'
+import { notChunks, openSaved } from '../saved.ts'
 import { displayName, environmentKeys, isLoopback, serveAny, serveEngine } from '../serving.ts'
 import { namesOf, openPool } from '../several.ts'
 import { note } from '../terminal.ts'
@@ -73,8 +73,7 @@ async function checkSaved({ prefix = [] }: Flags): Promise<void> {
   for (const path of prefix) {
     const { kind, close } = await openSaved(path)
     await close()
-    if (kind === 'prefix')
-      throw new UsageError(`serve takes files of \`prefix save --chunks\`, and ${path} is the beginning of a prompt`)
+    if (kind !== 'chunks') throw new UsageError(notChunks('serve', path, kind))
   }
 }
 
