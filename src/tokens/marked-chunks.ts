@@ -1,7 +1,7 @@
 /**
- * Finds the tokens of a prompt's marked parts, and of its paragraphs if they are asked for. The prompt is tokenized as if nothing were marked, and
- * the parts are looked for in its ids. So marks never change what the model reads, whatever the
- * template and the normalizer do with a text.
+ * Finds the tokens of a prompt's marked parts, and of its paragraphs if they are asked for. The
+ * prompt is tokenized as if nothing were marked, and the parts are looked for in its ids. So marks
+ * never change what the model reads, whatever the template and the normalizer do with a text.
  */
 import { wrong } from '../base/checks.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -18,7 +18,7 @@ const anchor = 8
 /** A shorter chunk is not looked for. */
 const least = 2 * edge + anchor
 
-/** Places that are looked at for each token of a prompt. Chunks that stand where they should take one. */
+/** Tokens that are compared for each token of a prompt. Chunks that stand where they should take two. */
 const mostLooks = 16
 
 /** Which chunks of a prompt are looked for: its marked parts, or with `auto` its paragraphs, too. */
@@ -36,13 +36,12 @@ export function* chunkSteps(
 ): Generator<void, PromptChunk[], void> {
   const chunks: PromptChunk[] = []
   let after = 0
-  let looks = mostLooks * ids.length
+  const looks: Looks = { left: mostLooks * ids.length }
   for (const { text, found } of chunkTexts(prompt, wish)) {
     const own = yield* tokenizer.encodeSteps(text, { special: false, bos: false, most: ids.length })
     if (own.length < least) continue
     const place = placeOf(own, ids, after, looks)
-    looks -= (place?.to ?? ids.length) - after
-    if (looks < 0) break
+    if (looks.left <= 0) break
     if (!place) continue
     chunks.push(found ? { ...place, found } : place)
     after = place.to
@@ -104,15 +103,18 @@ function* allTexts(prompt: PromptInput, wish: ChunkWish): Generator<ChunkText, v
   }
 }
 
-/** Returns where the tokens of a chunk stand in `ids`, among the next `looks` positions from `after` on, edges aside. */
-function placeOf(
-  own: readonly number[],
-  ids: readonly number[],
-  after: number,
-  looks: number,
-): PromptChunk | undefined {
-  const end = Math.min(ids.length - anchor, after + looks)
-  for (let at = after; at <= end; at++) {
+/** How many tokens may still be compared. */
+interface Looks {
+  left: number
+}
+
+/**
+ * Returns where the tokens of a chunk stand in `ids`, from position `after` on, edges aside; undefined
+ * if they do not, or if that takes too many looks.
+ */
+function placeOf(own: readonly number[], ids: readonly number[], after: number, looks: Looks): PromptChunk | undefined {
+  for (let at = after; at + anchor <= ids.length && looks.left > 0; at++) {
+    looks.left--
     if (!equalFrom(own, edge, ids, at, anchor)) continue
     let skip = edge
     let from = at
@@ -122,6 +124,7 @@ function placeOf(
     }
     let to = at + anchor
     while (to < ids.length && skip + to - from < own.length && own[skip + to - from] === ids[to]) to++
+    looks.left -= to - from
     if (skip + to - from >= own.length - edge) return { ids: own, skip, from, to }
   }
   return undefined

@@ -134,6 +134,26 @@ test('the work of looking grows with the length of a prompt, also for parts that
     expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
     return looks
   }
+  // Nearly the same everywhere: each place is compared far.
+  const repeated = (length: number) => {
+    let looks = 0
+    const ids = new Proxy(new Array<number>(length).fill(97), {
+      get(target, key) {
+        if (typeof key === 'string' && /^\d/.test(key)) looks++
+        return Reflect.get(target, key)
+      },
+    })
+    const tokenizer = {
+      *encodeSteps(part: string) {
+        yield
+        return [...Buffer.from(part)]
+      },
+    }
+    const text = `${'a'.repeat(length / 2)}bcdefgh\n\n`.repeat(4)
+    expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
+    return looks
+  }
+  expect(repeated(4000) / repeated(400)).toBeLessThan(12)
   const [short, long] = [looked(100), looked(1000)]
   expect(short).toBeGreaterThan(1000)
   expect(long / short).toBeLessThan(12)
