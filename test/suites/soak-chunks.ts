@@ -33,7 +33,9 @@ export interface ChunkSoakReport {
   /** Bytes of chunks: the most, and those left when all files were released. */
   readonly most_bytes: number
   readonly left_bytes: number
-  /** Bytes of the core: when the store was full for the first time, and at the end. */
+  /** Whether the store was full before its half of the rounds was over. */
+  readonly filled: boolean
+  /** Bytes of the core, at half of the rounds and at the end. Chunks are outside of it. */
   readonly wasm_bytes: readonly [number, number]
   /** Bytes of array buffers: before, at most, and at the end. */
   readonly buffers: readonly [number, number, number]
@@ -49,7 +51,8 @@ export async function soakChunks(engine: Engine, exact: Engine, options: ChunkSo
   const documents = Array.from({ length: documentCount }, (_, index) => documentOf(random(1000 + index)))
   const files = await filesOf(exact, documents)
   const count = { answers: 0, cancelled: 0, placed: 0, departed: 0, compared: 0, wrong: 0, over: 0, leaked: 0 }
-  let [evictions, loads, most, fullAt] = [0, 0, 0, 0]
+  let [evictions, loads, most, half] = [0, 0, 0, 0]
+  let [isFull, filled] = [false, false]
   /** Files that are loaded, by file and tenant: one that is loaded twice takes its bytes once. */
   const held: { readonly name: string; readonly loaded: LoadedChunks }[] = []
   const buffers = [arrayBuffers(), 0, 0] as [number, number, number]
@@ -58,7 +61,7 @@ export async function soakChunks(engine: Engine, exact: Engine, options: ChunkSo
     const work: Promise<unknown>[] = []
     for (let n = 1 + draw.below(5); n > 0; n--) work.push(request(draw.below(2 ** 30)))
     // The store is grown before anything else is done with it.
-    if (fullAt > 0 && draw.below(4) === 0) work.push(changeFiles())
+    if (isFull && draw.below(4) === 0) work.push(changeFiles())
     if (draw.below(3) > 0) work.push(engine.keepChunks())
     await Promise.all(work)
     await engine.keepChunks()
@@ -66,7 +69,8 @@ export async function soakChunks(engine: Engine, exact: Engine, options: ChunkSo
     if (chunk_bytes < before) evictions++
     if (chunk_bytes > chunkBytes) count.over++
     if (pages_in_use !== prefix_pages || running > 0 || waiting > 0) count.leaked++
-    if (fullAt === 0 && chunk_bytes > 0.8 * chunkBytes) fullAt = engine.backend.memoryBytes()
+    isFull ||= chunk_bytes > 0.8 * chunkBytes
+    if (round === rounds >> 1) [half, filled] = [engine.backend.memoryBytes(), isFull]
     most = Math.max(most, chunk_bytes)
     buffers[1] = Math.max(buffers[1], arrayBuffers())
     options.onProgress?.(round + 1)
@@ -83,7 +87,8 @@ export async function soakChunks(engine: Engine, exact: Engine, options: ChunkSo
   const { placed: placed_tokens, ...counted } = count
   return {
     ...{ rounds, ...counted, placed_tokens, evictions, files: loads, most_bytes: most, left_bytes: left },
-    wasm_bytes: [fullAt, wasm],
+    filled,
+    wasm_bytes: [half, wasm],
     buffers,
   }
 
@@ -128,8 +133,9 @@ export async function soakChunks(engine: Engine, exact: Engine, options: ChunkSo
 }
 
 /** Returns whether nothing was wrong, over the budget or left behind. */
-export function isSound({ wrong, over, leaked, wasm_bytes: [full, end] }: ChunkSoakReport): boolean {
-  return wrong === 0 && over === 0 && leaked === 0 && full > 0 && end <= full * 1.02
+export function isSound({ wrong, over, leaked, filled, wasm_bytes: [half, end] }: ChunkSoakReport): boolean {
+  // A later crowd of requests may need some more pages.
+  return wrong === 0 && over === 0 && leaked === 0 && filled && end <= half * 1.05
 }
 
 function documentOf(draw: Random): string {
