@@ -10,8 +10,8 @@ export const commands = {
   embed: { args: 'TEXT', about: 'print vectors of texts as JSON lines, with an embedding model' },
   batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; resumes where it stopped' },
   prefix: {
-    args: 'save|load FILE',
-    about: 'save the keys and values of a long prompt beginning to a file, or check such a file',
+    args: 'save|load FILE [TEXT...]',
+    about: 'save the keys and values of a long prompt beginning, or of texts that come again, or check such a file',
   },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'compare a predictor with exact prefill and with cheaper methods' },

@@ -1,7 +1,7 @@
 /**
  * Shared by commands that run a model: the engine and options from the flags, and the summary line.
  */
-import { open as openFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open as openFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import {
   type AnyEngine,
   type ByteSource,
@@ -25,6 +25,7 @@ import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
+import { chunkBytesFor, loadSaved, openSaved, type SavedFile } from './saved.ts'
 import { StatusLine, warn, writeStdout } from './terminal.ts'
 
 export interface Loaded<E = Engine> {
@@ -66,7 +67,7 @@ export async function openAny(
 }
 
 /** Flags of the Rust core. */
-const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix'] as const
+const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix', 'chunk'] as const
 
 async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
@@ -107,12 +108,16 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
   const line = new StatusLine()
+  const saved: SavedFile[] = []
   try {
+    for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
+    const chunkBytes = chunkBytesFor(saved)
     const predicting = await predictorOf(model, flags)
     const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
     if (auxiliary !== undefined) await assentTo(auxiliary, flags, signal)
     const engine = await loadEngine(model, {
       pull: pull.options,
+      ...(chunkBytes !== undefined && { chunkBytes }),
       ...needed,
       ...(flags.threads !== undefined && { threads: flags.threads }),
       ...(flags.kv !== undefined && { kv: flags.kv }),
@@ -130,9 +135,15 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
     })
     line.clear()
     warn(engine.archive)
-    if (flags.prefix !== undefined) await engine.loadPrefix(await readBytes(flags.prefix))
+    try {
+      for (const file of saved) await loadSaved(engine, file)
+    } catch (error) {
+      await engine.close()
+      throw error
+    }
     return { model, engine }
   } finally {
+    for (const file of saved) await file.close()
     pull.end()
     line.clear()
   }
@@ -145,6 +156,8 @@ async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: B
   if (prefill === 'exact') return {}
   const predictor = await shippedPredictor(model)
   if (predictor) return { predictor }
+  // Chunks need none.
+  if (flags.chunk && prefill !== 'auto') return {}
   throw new ForetokenError(
     'not_found',
     `foretoken includes no predictor for ${model}: make one with \`foretoken fit\`, and pass it with --predictor FILE`,
@@ -154,7 +167,8 @@ async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: B
 export function generateOptions(flags: Flags, signal: AbortSignal): Omit<GenerateRequest, 'prompt'> {
   return {
     signal,
-    prefill: flags.prefill ?? 'exact',
+    // Chunks ask for refined prefill themselves.
+    prefill: flags.prefill ?? (flags.chunk ? undefined : 'exact'),
     verify: verifies(flags),
     raw: flags.raw ?? false,
     maxTokens: flags['max-tokens'] === -1 ? undefined : flags['max-tokens'],
@@ -174,8 +188,8 @@ export function generateOptions(flags: Flags, signal: AbortSignal): Omit<Generat
 }
 
 /** Whether answers may be corrected. */
-export function verifies({ prefill }: Flags): boolean {
-  return prefill === 'refined' || prefill === 'auto'
+export function verifies({ prefill, chunk }: Flags): boolean {
+  return prefill === undefined ? chunk !== undefined : prefill === 'refined' || prefill === 'auto'
 }
 
 function logitBias(pairs: readonly string[]): Record<number, number> {
@@ -193,17 +207,22 @@ function logitBias(pairs: readonly string[]): Record<number, number> {
  * `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact`.
  */
 export function summaryLine(done: DoneEvent): string {
-  const { timings, cached_tokens, build } = done
+  const { timings, cached_tokens, placed_tokens = 0, build } = done
   const rate = timings.decode_tokens_per_s
   const parts = [
     `first token ${Math.round(timings.ttft_ms)} ms${exactTtft(done)} (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
-    `${timings.prompt_tokens} prompt tokens${cached_tokens > 0 ? ` (${cached_tokens} cached)` : ''}`,
+    `${timings.prompt_tokens} prompt tokens${known([cached_tokens, 'cached'], [placed_tokens, 'placed'])}`,
     ...(timings.forced_tokens ? [`${timings.forced_tokens} of ${done.ids.length} tokens forced`] : []),
     ...(rate > 0 ? [`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`] : []),
     build,
     cacheState(done),
   ]
   return parts.join(' · ')
+}
+
+function known(...counts: readonly (readonly [number, string])[]): string {
+  const some = counts.flatMap(([count, how]) => (count > 0 ? [`${count} ${how}`] : []))
+  return some.length > 0 ? ` (${some.join(', ')})` : ''
 }
 
 /** Estimates the TTFT of exact prefill from the amount of its work. */
@@ -217,25 +236,6 @@ function cacheState({ prefill, exact_from, verified }: DoneEvent): string {
   if (typeof verified === 'number') return `${prefill}, corrected from token ${verified + 1}`
   if (exact_from === undefined) return verified ? `${prefill}, verified` : `${prefill}, not exact yet`
   return `${prefill}, exact from token ${exact_from + 1}${verified ? ', verified' : ''}`
-}
-
-/** Reads a whole file, or stdin for `-`. Throws `not_found`, `io`. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  if (path === '-') return readStdin()
-  return readFile(path).catch((error) => {
-    const missing = error.code === 'ENOENT'
-    throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
-  })
-}
-
-async function readStdin(): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  try {
-    for await (const chunk of process.stdin) chunks.push(chunk)
-  } catch (error) {
-    throw fileError(error, 'stdin')
-  }
-  return new Uint8Array(Buffer.concat(chunks))
 }
 
 /** Writes a file atomically, through a temporary file beside it; `-` is stdout. */

@@ -19,7 +19,8 @@ const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | u
   'prompt-file': () => 'stdin',
   file: () => 'stdin',
   config: () => 'stdin',
-  prefix: () => 'stdin',
+  chunk: () => 'stdin',
+  prefix: (command) => (command === 'serve' || command === 'deploy-prep' ? anyPlace : 'stdin'),
   dataset: () => 'stdin',
   grammar: () => 'stdin',
   'json-schema': () => 'stdin',
@@ -40,6 +41,7 @@ function operandMeaning(command: Command, operands: readonly string[], index: nu
   if (command === 'run' || command === 'tokenize' || command === 'embed')
     return operands.length === 1 ? 'stdin' : undefined
   if (command === 'batch') return (['stdin', 'stdout'] as const)[index]
+  if (command === 'prefix' && index > 1) return 'stdin'
   if (command === 'prefix' && index === 1) return operands[0] === 'save' ? 'stdout' : 'stdin'
   if (command === 'bench' && index === 1) return operands[0] === 'replay' ? 'stdin' : folder
   return command === 'inspect' ? anyPlace : undefined

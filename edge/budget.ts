@@ -26,6 +26,8 @@ export interface BudgetSettings {
   readonly streams: number
   /** Whether answers may have a guide, for which the grammar engine is loaded. Default false. */
   readonly guides?: boolean | undefined
+  /** Bytes of the K and V of chunks, which are loaded with the weights. Default 0: no chunks are kept. */
+  readonly chunkBytes?: number | undefined
 }
 
 /** An account of memory, in bytes. */
@@ -40,6 +42,8 @@ export interface MemoryPlan {
   readonly activations: number
   /** The tokenizer's tables in the JS heap. */
   readonly tokenizer: number
+  /** K and V of chunks; 0 without any. */
+  readonly chunks: number
   /** The grammar engine with its table of tokens; 0 without guides. */
   readonly guides: number
   /** The program, its heap and the state of requests. */
@@ -118,6 +122,7 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
     kv: Math.ceil(settings.kvTokens / pageTokens) * pageLayout(specOf(config), settings.kv).bytes,
     activations: core + passBytes(config, settings.passTokens, predictor > 0),
     tokenizer: config.vocab * perToken,
+    chunks: settings.chunkBytes ?? 0,
     guides: settings.guides ? grammars + config.vocab * grammarsPerToken : 0,
     // The states of refined prompts are held for at most `kvTokens` tokens.
     heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
@@ -155,6 +160,7 @@ function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSe
   const ways = [
     over < plan.predictor ? 'leave the predictor out' : '',
     over < plan.guides ? 'leave --guides out' : '',
+    over < plan.chunks ? 'include fewer chunks' : '',
     over < plan.kv ? `use a context below ${context}` : '',
     kv === 'int8' ? '' : 'use --kv int8',
     'use a smaller model or one with fewer bits per weight',

@@ -141,7 +141,8 @@ export class Exchange {
       },
     )
     this.hold(() => begun.cancel())
-    if (requests.some(({ prompt }) => isMarked(prompt))) this.hold(() => this.#keepChunks(service))
+    if (requests.some(({ prompt, chunks }) => chunks !== undefined || isMarked(prompt)))
+      this.hold(() => this.#keepChunks(service))
     return begun
   }
 

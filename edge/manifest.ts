@@ -34,6 +34,8 @@ const schema = z.strictObject({
   chunk: z.literal(chunkBytes),
   weights: split,
   predictor: split.optional(),
+  /** Files of chunks, see `Engine.saveChunks`. */
+  chunks: z.array(split).max(64).optional(),
   settings: z.strictObject({
     context: whole.min(2),
     kvTokens: whole.min(2),
@@ -41,6 +43,7 @@ const schema = z.strictObject({
     passTokens: whole.min(1).max(4096),
     streams: whole.min(1).max(1024),
     guides: z.boolean().optional(),
+    chunkBytes: whole.optional(),
   }),
   /** Bytes of each part, see `MemoryPlan`. */
   plan,
@@ -60,7 +63,7 @@ export function readManifest(text: string): Manifest {
   }
   const { success, data, error } = schema.safeParse(json)
   if (!success) throw bad(`is malformed: ${z.prettifyError(error).slice(0, 300)}`)
-  for (const { bytes, shards } of [data.weights, ...(data.predictor ? [data.predictor] : [])]) {
+  for (const { bytes, shards } of [data.weights, ...(data.predictor ? [data.predictor] : []), ...(data.chunks ?? [])]) {
     const sum = shards.reduce((total, { bytes }) => total + bytes, 0)
     if (sum !== bytes) throw bad(`has shards of ${sum} bytes in all, not ${bytes}`)
     shards.forEach((part, index) => {

@@ -28,18 +28,21 @@ export interface PreparedOptions {
  */
 export async function loadPrepared(store: ShardStore, options: PreparedOptions): Promise<Engine> {
   const manifest = await fetchManifest(store, options.manifestSha256)
-  const { model, settings, weights, predictor } = manifest
+  const { model, settings, weights, predictor, chunks = [] } = manifest
   const source = shardSource(model, store, weights)
   const predictorSource = predictor && shardSource(`${model} predictor`, store, predictor)
   const files = { name: model, files: ['weights.foretoken'], open: async (): Promise<ByteSource> => source }
-  const { context, kvTokens, kv, passTokens, streams, guides } = settings
+  const { context, kvTokens, kv, passTokens, streams, guides, chunkBytes = 0 } = settings
+  let engine: Engine
   try {
-    return await Engine.load(files, {
+    engine = await Engine.load(files, {
       wasm: options.wasm,
       context,
       kvTokens,
       kv,
       passTokens,
+      // Memory was planned for the chunks of files only.
+      chunkBytes,
       schedule: { maxRunning: streams, maxWaiting: 4 * streams },
       ...(predictorSource && { predictor: predictorSource }),
       // Without room for it the grammar engine might end the isolate.
@@ -49,6 +52,18 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
     await source.close()
     await predictorSource?.close()
   }
+  for (const [index, split] of chunks.entries()) {
+    const saved = shardSource(`${model} chunks ${index}`, store, split)
+    try {
+      await engine.loadChunks(saved)
+    } catch (error) {
+      await engine.close()
+      throw error
+    } finally {
+      await saved.close()
+    }
+  }
+  return engine
 }
 
 /**

@@ -17,10 +17,25 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
   const param = pathText(path)
   if (issue.message.startsWith(notHere))
     throw new ApiError(400, `${param} is ${issue.message}`, { code: 'unsupported_value', param })
-  throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, {
+  throw new ApiError(400, `${param || 'the body'}: ${messageOf(issue)}`, {
     code: 'invalid_value',
     param: param || undefined,
   })
+}
+
+/** Returns what is wrong. Zod's message of a value that fits no branch of a union names none of them. */
+function messageOf(issue: Issue): string {
+  if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return issue.message
+  const branches = issue.errors.flatMap(([first]) => (first && first.path.length === 0 ? expectedBy(first) : []))
+  return branches.length === 0 ? issue.message : `must be ${[...new Set(branches)].join(' or ')}`
+}
+
+function expectedBy(issue: Issue): string[] {
+  if (issue.code === 'invalid_value') return issue.values.map((value) => JSON.stringify(value))
+  if (issue.code === 'invalid_union') return issue.errors.flatMap(([first]) => (first ? expectedBy(first) : []))
+  if (issue.code !== 'invalid_type') return []
+  const { expected } = issue
+  return [expected === 'array' ? 'a list' : `${/^[aeiou]/.test(expected) ? 'an' : 'a'} ${expected}`]
 }
 
 /** Returns the refusal of an unknown field, named by its path. */

@@ -21,9 +21,12 @@ import {
   type ModelArchive,
   type ModelFiles,
   openModel,
+  specOf,
   type WasmModules,
 } from '../src/index.ts'
+import { openChunks, reboundChunks } from '../src/kv/chunk-file.ts'
 import { int8Warnings, keyBalances } from '../src/model/key-balance.ts'
+import { identityOf } from '../src/model/load.ts'
 import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
 import { readPredictor, writePredictor } from '../src/predict/file.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
@@ -46,6 +49,8 @@ export interface PrepareOptions {
   readonly kv?: BudgetSettings['kv']
   readonly passTokens?: number
   readonly streams?: number
+  /** Files of chunks to load with the weights, made by the same model. */
+  readonly chunks?: readonly ByteSource[]
   /** Leaves memory for guides. Default false: a Worker refuses them. */
   readonly guides?: boolean
   /**
@@ -77,6 +82,7 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
   const { ignoreConfig } = options
   const original = await openModel(files, { ignoreConfig })
   const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, guides, limit = isolateLimit } = options
+  const { chunks: saved = [] } = options
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
   if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
   const wanted = {
@@ -85,6 +91,7 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     passTokens,
     streams,
     ...(guides && { guides }),
+    ...(saved.length > 0 && { chunkBytes: await bytesOfChunks(original, saved) }),
   }
   // A model that cannot fit is refused before the work of changing it.
   const predictorBytes = options.predictor?.size ?? 0
@@ -106,13 +113,17 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     await writeManifest(partial, bare)
     const identity = await loadedIdentity(partial, wasm)
     const predictor = options.predictor && (await writePredictorShards(partial, options.predictor, identity, shard))
-    const manifest = predictor ? { ...bare, predictor } : bare
+    const chunks: Split[] = []
+    for (const [index, source] of saved.entries())
+      chunks.push(await writeShards(partial, `chunks-${index}`, reboundChunks(source, identity), shard))
+    const manifest = { ...bare, ...(predictor && { predictor }), ...(chunks.length > 0 && { chunks }) }
     const manifestSha256 = await writeManifest(partial, manifest)
-    if (predictor) await loadedIdentity(partial, wasm)
+    if (predictor || chunks.length > 0) await loadedIdentity(partial, wasm)
     await onProgress.settle()
     await rename(partial, folder)
-    const shards = [...weights.shards, ...(predictor?.shards ?? [])]
-    const bytes = weights.bytes + (predictor?.bytes ?? 0)
+    const splits = [weights, ...(predictor ? [predictor] : []), ...chunks]
+    const shards = splits.flatMap((split) => split.shards)
+    const bytes = splits.reduce((sum, split) => sum + split.bytes, 0)
     const warnings = [
       ...original.warnings,
       ...(kv === 'int8' ? int8Warnings(original.name, await keyBalances(original)) : []),
@@ -283,6 +294,16 @@ async function checkPredictor(
 ): Promise<void> {
   const engine = await Engine.load(files, { ...options, context: 16, passTokens: 1, predictor })
   await engine.close()
+}
+
+/** Returns the bytes of K and V in files of chunks. Rejects with what opening them rejects with, such as `wrong_model`. */
+async function bytesOfChunks(archive: ModelArchive, files: readonly ByteSource[]): Promise<number> {
+  const { layers, headDim } = specOf(archive.config)
+  const widths = layers.map(({ kvHeads }) => 2 * kvHeads * headDim)
+  const binding = { model: archive.name, fingerprint: await identityOf(archive), vocab: archive.config.vocab, widths }
+  let bytes = 0
+  for (const file of files) bytes += (await openChunks(file, binding)).bytes
+  return bytes
 }
 
 /** Writes the predictor with the identity of the weights that were written. */

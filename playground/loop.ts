@@ -1,5 +1,5 @@
 /** Runs the tools that a model calls, and lets it go on with their results. */
-import type { Message, ToolCall } from '../src/index.ts'
+import type { ChatMessage, Message, ToolCall } from '../src/index.ts'
 import { argumentsOf, type Call, resultOf } from './tools.ts'
 
 /** One answer of a model: its text, and the calls that are complete. */
@@ -18,10 +18,10 @@ export const mostSteps = 5
  * Asks until the model answers without a call. `choice` is that of the first step. Returns the
  * messages that follow the question, the answer last. Rejects with what `ask` rejects.
  */
-export async function answerWithTools(
-  messages: readonly Message[],
+export async function answerWithTools<M extends ChatMessage>(
+  messages: readonly M[],
   choice: Choice,
-  ask: (messages: readonly Message[], choice: Choice) => Promise<Step>,
+  ask: (messages: readonly (M | Message)[], choice: Choice) => Promise<Step>,
   onResult: (at: number, result: string) => void,
 ): Promise<Message[]> {
   const said: Message[] = []

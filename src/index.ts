@@ -66,6 +66,7 @@ export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } fro
 export type { ModelLease, ModelPoolOptions, UseOptions } from './engine/pool-options.ts'
 export type { GivenModel, Loading, ModelState, ModelStatus, PooledModel } from './engine/pool-slot.ts'
 export type { Ranking, RerankOptions } from './engine/rerank.ts'
+export type { LoadChunksOptions, LoadedChunks } from './engine/saved-chunks.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
 export {
   type Answer,

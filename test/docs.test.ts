@@ -49,6 +49,8 @@ beforeAll(async () => {
   await engine.close()
   await writeOnnxFolder(join(folder, 'exported'), await openModel(tinyFiles(tiny)))
   writeFileSync(join(folder, 'long.txt'), 'A text of some length, read for what it says. '.repeat(12))
+  writeFileSync(join(folder, 'leave.txt'), 'Everybody has thirty days of leave in a year, and more after ten years.')
+  writeFileSync(join(folder, 'pay.txt'), 'Pay comes on the last day of the month, unless that is a Sunday.')
   writeFileSync(join(folder, 'questions.jsonl'), '{"prompt":"One?"}\n{"prompt":"Two?"}\n')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -110,6 +112,7 @@ function tried(args: readonly string[], { command, flags, operands }: Invocation
   // A GPU, or a second model.
   if (flags.backend === 'webgpu' || flags.aux !== undefined) return undefined
   if (command === 'run') return [...own, ...model, ...predictor, ...(flags['max-tokens'] ? [] : ['--max-tokens', '8'])]
+  if (command === 'prefix') return [...own, ...model]
   if (command === 'batch') return [...own, ...model, '--max-tokens', '4']
   if (command === 'bench' && operands[0] === 'report') return [...own, '--out', join(folder, 'report.html')]
   if (command === 'bench' && operands[0] === 'prefill') return [...own, ...model, '--runs', '1']

@@ -4,9 +4,9 @@ import { Readable } from 'node:stream'
 import {
   type AnyEngine,
   asForetokenError,
+  type ChatMessage,
   type CorrectionEvent,
   type DoneEvent,
-  type Message,
   planAnswer,
 } from '../../node/index.ts'
 import { shownArguments } from '../../playground/arguments.ts'
@@ -14,6 +14,7 @@ import { answerWithTools, type Choice, type Step } from '../../playground/loop.t
 import { playgroundTools } from '../../playground/tools.ts'
 import { AnswerWriter } from '../answer-writer.ts'
 import { type ChatSettings, changed, chatCommands, checkSettings, settingsOf } from '../chat-settings.ts'
+import { chunkParts, questionAfter } from '../chunks.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, openAny, summaryLine, verifies } from '../session.ts'
@@ -23,6 +24,7 @@ import { decodePieces } from '../text.ts'
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('chat takes no prompt; type it after the chat starts')
   let settings = await settingsOf(flags)
+  const chunks = await chunkParts(flags.chunk)
   const { model, engine } = await openAny(flags, signal)
   try {
     await checkSettings(engine, settings)
@@ -34,7 +36,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
   const lines = terminal
     ? createInterface({ input: process.stdin, output: process.stderr, terminal })
     : createInterface({ input: Readable.from(decodePieces(process.stdin, 'stdin')) })
-  const start: Message[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
+  const start: ChatMessage[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
   let messages = [...start]
   let answering: AbortController | undefined
   lines.on('SIGINT', () => {
@@ -62,7 +64,9 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
       else if (text !== '') {
         answering = new AbortController()
         const asked = { engine, flags, settings, signal: answering.signal }
-        messages = await turn(asked, [...messages, { role: 'user', content: text }])
+        const first = messages.length === start.length
+        const said = { role: 'user', ...questionAfter(first ? chunks : [], text) } as ChatMessage
+        messages = await turn(asked, [...messages, said])
         answering = undefined
       }
       if (terminal) lines.prompt()
@@ -96,7 +100,7 @@ interface Asked {
  * Answers the last message. Returns the conversation with the answer, partial if it was stopped; if
  * there is no answer, returns it without the last message.
  */
-async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
+async function turn(asked: Asked, messages: ChatMessage[]): Promise<ChatMessage[]> {
   const writers: AnswerWriter[] = []
   const begin = () => {
     const writer = new AnswerWriter(answerTerminal(verifies(asked.flags)))
@@ -112,7 +116,7 @@ async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
       note(summaryLine(done), 'aside')
       return [...messages, { role: 'assistant', content: writer.text }]
     }
-    const ask = async (now: readonly Message[], allowed: Choice): Promise<Step> => {
+    const ask = async (now: readonly ChatMessage[], allowed: Choice): Promise<Step> => {
       const writer = begin()
       const step = await callingStep(asked, now, allowed, writer)
       // An answer without a call ends its line, even if it is empty.
@@ -122,7 +126,7 @@ async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
       for (const call of step.calls) note(`${call.name} ${shownArguments(call.arguments)}`)
       return step
     }
-    const said = await answerWithTools(messages, choice, ask, (_, result) => note(`= ${result}`))
+    const said = await answerWithTools<ChatMessage>(messages, choice, ask, (_, result) => note(`= ${result}`))
     return said.at(-1)?.content === '' ? messages.slice(0, -1) : [...messages, ...said]
   } catch (error) {
     const { code, message } = asForetokenError(error)
@@ -134,7 +138,7 @@ async function turn(asked: Asked, messages: Message[]): Promise<Message[]> {
   }
 }
 
-function plainStep({ engine, flags, settings, signal }: Asked, messages: readonly Message[], writer: AnswerWriter) {
+function plainStep({ engine, flags, settings, signal }: Asked, messages: readonly ChatMessage[], writer: AnswerWriter) {
   const request = { ...generateOptions(flags, signal), prompt: messages, guide: settings.guide }
   return answered(engine, request, {
     onText: (text) => writer.push(text),
@@ -145,7 +149,7 @@ function plainStep({ engine, flags, settings, signal }: Asked, messages: readonl
 /** Asks with tools. A call that is cut short is none. */
 async function callingStep(
   { engine, flags, settings, signal }: Asked,
-  messages: readonly Message[],
+  messages: readonly ChatMessage[],
   choice: Choice,
   writer: AnswerWriter,
 ): Promise<Step & { readonly done: DoneEvent }> {

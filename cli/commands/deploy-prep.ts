@@ -5,6 +5,7 @@ import { type PrepareOptions, prepare } from '../../node/prepare.ts'
 import { assentTo } from '../assent.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { notChunks, openSaved, type SavedFile } from '../saved.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size, warn } from '../terminal.ts'
 
@@ -16,9 +17,14 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   const line = new StatusLine()
+  const saved: SavedFile[] = []
   try {
     const onProgress = (done: number, total: number) => line.show(`writing  ${Math.floor((100 * done) / total)} %`)
-    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), onProgress })
+    for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
+    const other = saved.find(({ kind }) => kind !== 'chunks')
+    if (other) throw new UsageError(notChunks('deploy-prep', other.path, other.kind))
+    const chunks = saved.map(({ source }) => source)
+    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), chunks, onProgress })
     line.clear()
     warn(done)
     if (flags.json) return print(JSON.stringify({ model, out: flags.out, ...done }))
@@ -29,6 +35,7 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
     print(`manifest sha256 ${done.manifestSha256}`)
   } finally {
     line.clear()
+    for (const file of saved) await file.close()
     await files.close()
   }
 }

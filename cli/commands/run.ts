@@ -1,6 +1,7 @@
 /** `foretoken run`: answers one prompt and streams the answer. */
-import { ForetokenError, type ScoredToken } from '../../node/index.ts'
+import { type ChatMessage, ForetokenError, type ScoredToken } from '../../node/index.ts'
 import { AnswerWriter } from '../answer-writer.ts'
+import { chunkParts, questionAfter } from '../chunks.ts'
 import type { Flags } from '../flags.ts'
 import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -15,20 +16,18 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
   if (prompt === '')
     throw new ForetokenError('empty_prompt', 'the prompt is empty: pass it as an argument, as @FILE, or on stdin')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system cannot be combined with --raw')
+  if (flags.chunk !== undefined && flags.raw) throw new UsageError('--chunk cannot be combined with --raw')
   const guide = await guideOfFlags(flags)
+  const chunks = await chunkParts(flags.chunk)
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
   let promptIds: readonly number[] = []
   const writer = new AnswerWriter(answerTerminal(verifies(flags)))
   try {
-    const messages =
-      flags.system === undefined
-        ? prompt
-        : ([
-            { role: 'system', content: flags.system },
-            { role: 'user', content: prompt },
-          ] as const)
+    const asked = { role: 'user', ...questionAfter(chunks, prompt) } as ChatMessage
+    const before: ChatMessage[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
+    const messages = before.length === 0 && chunks.length === 0 ? prompt : [...before, asked]
     const options = {
       ...generateOptions(flags, signal),
       guide,
@@ -48,9 +47,9 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       if (event.type !== 'done') continue
       if (flags.json) {
         const { ids, text, finishReason, timings, memory, build } = event
-        const { cached_tokens, prefill, exact_from, verified, prefill_share } = event
+        const { cached_tokens, placed_tokens, prefill, exact_from, verified, prefill_share } = event
         const shape = { prompt_ids: promptIds, ids, text, finish_reason: finishReason, top_logprobs: top }
-        const cache = { cached_tokens, prefill, exact_from, verified, prefill_share }
+        const cache = { cached_tokens, placed_tokens, prefill, exact_from, verified, prefill_share }
         print(JSON.stringify({ model, ...shape, timings, ...cache, memory, build }))
       } else {
         writer.finish()

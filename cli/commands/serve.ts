@@ -17,6 +17,7 @@ import {
 } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { notChunks, openSaved } from '../saved.ts'
 import { displayName, environmentKeys, isLoopback, serveAny, serveEngine } from '../serving.ts'
 import { namesOf, openPool } from '../several.ts'
 import { note } from '../terminal.ts'
@@ -43,6 +44,7 @@ export async function serve({ flags, operands, all }: Invocation, signal: AbortS
     },
   }
   const common = { config, fetch: peerFetch, ...page }
+  await checkSaved(flags)
   if (!pooled) return serveAny(flags, signal, { ...served, appOf: (shared) => createApp({ ...shared, ...common }) })
   return serveEngine(await openPool(models, flags, signal), signal, {
     ...served,
@@ -63,6 +65,15 @@ function pageOf({ model = defaultModel, predictor }: Flags): Page {
   return {
     file: pageFile,
     model: () => (cached ??= load()),
+  }
+}
+
+/** Throws `UsageError` for a prefix: its pages belong to one tenant, and chunks of files to all. */
+async function checkSaved({ prefix = [] }: Flags): Promise<void> {
+  for (const path of prefix) {
+    const { kind, close } = await openSaved(path)
+    await close()
+    if (kind !== 'chunks') throw new UsageError(notChunks('serve', path, kind))
   }
 }
 

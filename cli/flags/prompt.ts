@@ -25,7 +25,27 @@ export const promptFlags = {
   system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
-  prefix: { value: 'file', on: answerCommands, about: 'use keys and values from a file of `foretoken prefix save`' },
+  chunks: {
+    on: ['prefix'],
+    about: 'save: the files after FILE are texts that come again in prompts; save the keys and values of each',
+  },
+  chunk: {
+    value: 'texts',
+    name: 'FILE',
+    on: ['run', 'chat'],
+    about:
+      'put this text before the question, where its keys and values are placed if --prefix has them; prefill is then refined; may be repeated',
+  },
+  prefix: {
+    value: 'texts',
+    name: 'FILE',
+    on: [...answerCommands, 'serve', 'deploy-prep'],
+    about: 'use keys and values from a file of `foretoken prefix save`; may be repeated',
+    by: {
+      serve: { about: 'use the chunks of a file of `foretoken prefix save --chunks`; may be repeated' },
+      'deploy-prep': { about: 'include the chunks of a file of `foretoken prefix save --chunks`; may be repeated' },
+    },
+  },
   prefill: {
     value: ['exact', 'predicted', 'refined', 'auto'],
     on: [...answerCommands, 'serve', 'bench'],

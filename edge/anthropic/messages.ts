@@ -20,7 +20,7 @@ export const messages: Endpoint<typeof messagesRequest> = {
   entries: limits,
   plan(body, { engine, config, model, requestId }): Plan {
     const { stop_sequences: stop, max_tokens, output_config, output_format } = body
-    const marked = body.foretoken?.chunks ?? false
+    const marked = body.foretoken?.chunks === true
     const given = optionsOf(
       { ...body, stop, text: shapeOf(output_config, output_format) },
       engine,

@@ -25,7 +25,7 @@ export interface Prompted {
  */
 export function promptedBy(body: Conversation, engine: TextService, guide?: Guide): Prompted {
   const { system, messages, tool_choice, chat_template_kwargs, foretoken } = body
-  const marks = foretoken?.chunks ?? false
+  const marks = foretoken?.chunks === true
   const first = typeof system === 'string' ? system : system?.map((block) => partOf(block, marks))
   const before: BodyMessage[] = first?.length ? [{ role: 'system', content: first }] : []
   const turns = joined([...before, ...messages.flatMap((message, index) => turnsOf(message, index, marks))])
@@ -71,7 +71,12 @@ type Message = Conversation['messages'][number]
 
 /** Returns a text as a part, which is a chunk if it has `cache_control` and the request `marks` such. */
 function partOf({ text, cache_control }: { text: string; cache_control?: unknown }, marks: boolean): BodyPart {
-  return { text, chunk: marks && cache_control !== undefined }
+  return { text, chunk: marks && isMark(cache_control) }
+}
+
+/** Returns whether a `cache_control` asks for anything: null and false are as absent. */
+function isMark(control: unknown): boolean {
+  return typeof control === 'object' && control !== null
 }
 
 /** Returns the turns of a message: the results of tools, which come first, and what is said. */
@@ -86,7 +91,10 @@ function turnsOf({ role, content }: Message, index: number, marks: boolean): Bod
     if (block.type === 'text') texts.push(partOf(block, marks))
     else if (block.type === 'thinking') thoughts.push(block.thinking)
     else if (block.type === 'tool_use')
-      calls.push({ id: block.id, name: block.name, arguments: block.input, path: `${path}.input` })
+      calls.push({
+        ...{ id: block.id, name: block.name, arguments: block.input },
+        ...{ path: `${path}.input`, idPath: `${path}.id` },
+      })
     else if (block.type === 'tool_result') {
       const answers = { id: block.tool_use_id, path: `${path}.tool_use_id` }
       results.push({ role: 'tool', content: resultOf(block, marks), answers })
@@ -108,7 +116,7 @@ type Result = Pick<
 /** Returns the content of a result of a tool. A mark on the whole marks each of its texts. */
 function resultOf({ content, cache_control, is_error: failed }: Result, marks: boolean): string | BodyPart[] {
   if (failed && !content?.length) return 'The tool failed.'
-  const whole = marks && cache_control !== undefined
+  const whole = marks && isMark(cache_control)
   if (typeof content !== 'string')
     return (content ?? []).map((block) => partOf(whole ? { ...block, cache_control } : block, marks))
   return whole ? [{ text: content, chunk: true }] : content

@@ -126,10 +126,13 @@ const conversation = {
   speed: harmless('there is only one speed'),
   foretoken: extension
     .extend({
-      chunks: z.boolean().nullish().openapi({
-        description:
-          'Whether blocks with `cache_control` come again in other prompts, such as retrieved documents: their K and V are kept, and placed where they are known. Prefill is then `refined` unless `prefill` says otherwise. Default false.',
-      }),
+      chunks: z
+        .union([z.boolean(), z.literal('auto')])
+        .nullish()
+        .openapi({
+          description:
+            'Whether blocks with `cache_control` come again in other prompts, such as retrieved documents: their K and V are kept, and placed where they are known. Prefill is then `refined` unless `prefill` says otherwise. `auto`: paragraphs of 24 tokens and more that come again are chunks, without marks. Default false.',
+        }),
     })
     .openapi('AnthropicForetokenExtension')
     .nullish(),

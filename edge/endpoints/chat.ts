@@ -168,6 +168,7 @@ export function bodyMessage(message: ChatRequest['messages'][number], index: num
     name,
     arguments: given,
     path: `messages[${index}].tool_calls[${at}].function.arguments`,
+    idPath: `messages[${index}].tool_calls[${at}].id`,
   }))
   return { role, content, name, reasoning: message.reasoning_content, calls }
 }

@@ -18,6 +18,8 @@ export interface BodyCall {
   readonly arguments?: string | Readonly<Record<string, unknown>> | null | undefined
   /** The place of its arguments in the body. */
   readonly path: string
+  /** The place of its id. */
+  readonly idPath: string
 }
 
 /** A message of a body, whatever API it belongs to. */
@@ -33,14 +35,14 @@ export interface BodyMessage {
 
 /**
  * Returns the messages of a chat template. It has no role of a developer: OpenAI calls it a system
- * message for other models. Throws an ApiError of 400 for a result without its call, and for arguments
- * that are not a JSON object.
+ * message for other models. Throws an ApiError of 400 for a result without its call, a second result
+ * of a call, two calls of a turn with one id, and arguments that are not a JSON object.
  */
 export function messagesOf(messages: readonly BodyMessage[]): ChatMessage[] {
-  let open: readonly BodyCall[] = []
+  let turn = new OpenCalls([])
   return messages.map(({ role, content = null, name, reasoning, calls = [], answers }) => {
-    if (answers) checkAnswered(open, answers)
-    else open = calls
+    if (answers) turn.answer(answers)
+    else turn = new OpenCalls(calls)
     return {
       role: role === 'developer' ? 'system' : role,
       content: typeof content === 'string' || !content ? content : content.map(partOf),
@@ -61,13 +63,37 @@ function partOf({ text, chunk }: BodyPart): TextPart {
   return { type: 'text', text, ...(chunk && { chunk }) }
 }
 
-function checkAnswered(open: readonly BodyCall[], { id, path }: { id: string; path: string }): void {
-  if (open.some((call) => (call.id ?? id) === id)) return
-  const before = open.length === 0 ? 'no calls come before it' : 'the calls before it have other ids'
-  throw new ApiError(400, `${path}: this is the result of call ${JSON.stringify(id.slice(0, 64))}, and ${before}`, {
-    code: 'invalid_value',
-    param: path,
-  })
+/** The calls of one turn, each of which has one result. Clients number calls anew in each turn. */
+class OpenCalls {
+  readonly #ids = new Set<string>()
+  readonly #answered = new Set<string>()
+  /** Number of calls without an id, which a result of any other id may answer. */
+  #nameless = 0
+
+  constructor(calls: readonly BodyCall[]) {
+    for (const { id, idPath } of calls)
+      if (!id) this.#nameless++
+      else if (this.#ids.has(id)) throw wrongAt(idPath, `two calls have the id ${shown(id)}; give each its own`)
+      else this.#ids.add(id)
+  }
+
+  answer({ id, path }: { readonly id: string; readonly path: string }): void {
+    if (this.#answered.has(id))
+      throw wrongAt(path, `this is a second result of call ${shown(id)}; a call has one result`)
+    const before =
+      this.#ids.size + this.#nameless === 0 ? 'no calls come before it' : 'the calls before it have other ids'
+    if (!this.#ids.has(id) && this.#nameless-- <= 0)
+      throw wrongAt(path, `this is the result of call ${shown(id)}, and ${before}`)
+    this.#answered.add(id)
+  }
+}
+
+function shown(id: string): string {
+  return JSON.stringify(id.slice(0, 64))
+}
+
+function wrongAt(path: string, why: string): ApiError {
+  return new ApiError(400, `${path}: ${why}`, { code: 'invalid_value', param: path })
 }
 
 function callOf({ id, name, arguments: given, path }: BodyCall): ToolCall {
@@ -81,16 +107,15 @@ function argumentsOf(given: BodyCall['arguments'], path: string): Readonly<Recor
   if (typeof given === 'object' && given !== null) return given
   // Some models call a function without arguments by an empty text.
   if (given === undefined || given === null || given.trim() === '') return {}
-  const wrong = (why: string) => new ApiError(400, `${path}: ${why}`, { code: 'invalid_value', param: path })
   let value: unknown
   try {
     value = JSON.parse(given)
   } catch {
-    throw wrong('arguments must be JSON; send back what the model wrote only if it is')
+    throw wrongAt(path, 'arguments must be JSON; send back what the model wrote only if it is')
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw wrong('arguments must be a JSON object')
-  if (isDeeper(value, deepest)) throw wrong(`arguments must not be nested more than ${deepest} deep`)
+    throw wrongAt(path, 'arguments must be a JSON object')
+  if (isDeeper(value, deepest)) throw wrongAt(path, `arguments must not be nested more than ${deepest} deep`)
   return value as Readonly<Record<string, unknown>>
 }
 

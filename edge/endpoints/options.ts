@@ -7,7 +7,13 @@ import { limitOf, type sampling } from '../schemas/common.ts'
 
 type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z.output<T[N]> }
 
-type Sampling = Fields<typeof sampling> & {
+type Extension = NonNullable<z.output<typeof sampling.foretoken>>
+
+type Sampling = Omit<Fields<typeof sampling>, 'foretoken'> & {
+  readonly foretoken?:
+    | (Omit<Extension, 'chunks'> & { readonly chunks?: boolean | 'auto' | null | undefined })
+    | null
+    | undefined
   readonly response_format?: unknown
   readonly text?: { readonly format?: unknown } | null | undefined
   readonly stream?: boolean | null | undefined
@@ -21,17 +27,19 @@ type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unkn
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
 
 /**
- * Returns the options of a body. The config decides what the body leaves open; `marked` says whether
- * its prompt has chunks. Throws an ApiError of 400.
+ * Returns the options of a body. The config decides what the body leaves open; `hasMarks` says
+ * whether its prompt has marked parts. Throws an ApiError of 400.
  */
 export function optionsOf(
   body: Sampling,
   engine: TextService,
   config: Config,
   maxTokens: number | null | undefined,
-  marked = false,
+  hasMarks = false,
 ): Options {
   const { foretoken: more } = body
+  const auto = more?.chunks === 'auto' && engine.keepChunks !== undefined
+  const marked = hasMarks || auto
   const topK = body.top_k ?? more?.top_k ?? undefined
   const prefill = prefillOf(more?.prefill ?? undefined, engine, config, marked)
   const options = {
@@ -53,6 +61,7 @@ export function optionsOf(
     ignoreEos: ignoresEnds(body),
     guide: guideOf({ ...body, text_format: body.text?.format }),
     prefill,
+    chunks: auto ? ('auto' as const) : undefined,
     // A whole answer has not been shown to anyone before it is corrected.
     verify: more?.verify ?? (refines(prefill, marked) ? !body.stream : undefined),
     rawLogprobs: more?.raw_logprobs ?? undefined,

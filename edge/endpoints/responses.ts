@@ -109,7 +109,7 @@ function conversationOf({ instructions, input }: ResponsesRequest): BodyMessage[
 type Call = Extract<Exclude<ResponsesRequest['input'], string>[number], { type: 'function_call' }>
 
 function callIn({ call_id: id, name, arguments: given }: Call, index: number): BodyCall {
-  return { id, name, arguments: given, path: `input[${index}].arguments` }
+  return { id, name, arguments: given, path: `input[${index}].arguments`, idPath: `input[${index}].call_id` }
 }
 
 /** Adds a call to the assistant's message before it, or to one of its own. */

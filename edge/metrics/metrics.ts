@@ -211,6 +211,7 @@ const engineMetrics: readonly EngineMetric[] = [
     value: ({ stats }) => stats.pages_in_use,
   },
   { name: 'foretoken_prefix_pages', help: 'KV pages of cached prefixes.', value: ({ stats }) => stats.prefix_pages },
+  { name: 'foretoken_chunk_bytes', help: 'K and V of chunks that are kept.', value: ({ stats }) => stats.chunk_bytes },
   { name: 'foretoken_wasm_bytes', help: 'Memory of the core.', value: ({ backend }) => backend.memoryBytes() },
   { name: 'foretoken_passes_total', help: 'Passes through the model.', ...counter, value: ({ stats }) => stats.passes },
   {

@@ -11,15 +11,16 @@ interface Call extends BodyCall {
  * of the first call of its tool that has none yet.
  */
 export function conversationOf({ messages }: Pick<ChatRequest, 'messages'>): BodyMessage[] {
-  let open: Call[] = []
+  let open: readonly Call[] = []
+  let turn: readonly Call[] = []
   let number = 0
   return (messages ?? []).map((message, index): BodyMessage => {
     const { role, content, thinking: reasoning, tool_name, tool_call_id } = message
     const path = `messages[${index}]`
     if (role === 'tool') {
-      const answered = open.find(({ id, name }) =>
-        tool_call_id ? id === tool_call_id : !tool_name || name === tool_name,
-      )
+      const fits = ({ id, name }: Call) => (tool_call_id ? id === tool_call_id : !tool_name || name === tool_name)
+      // Of calls that all have their results, one more is a second one.
+      const answered = open.find(fits) ?? turn.find(fits)
       open = open.filter((call) => call !== answered)
       const id = answered?.id ?? tool_call_id ?? tool_name ?? ''
       return {
@@ -35,9 +36,10 @@ export function conversationOf({ messages }: Pick<ChatRequest, 'messages'>): Bod
         name,
         arguments: given,
         path: `${path}.tool_calls[${at}].function.arguments`,
+        idPath: `${path}.tool_calls[${at}].id`,
       }),
     )
-    open = [...calls]
+    open = turn = calls
     return { role, content: content ?? (calls.length > 0 ? null : ''), reasoning, calls }
   })
 }

@@ -92,6 +92,10 @@ export const extension = z
       description:
         'Corrects an answer of refined or auto prefill some of whose tokens exact prefill would not have given. A stream reports the correction before its usage: in `foretoken.correction`, or as the event foretoken.correction. Default: true without a stream, false in one; `usage.foretoken.verified` tells in either case.',
     }),
+    chunks: z.literal('auto').nullish().openapi({
+      description:
+        '`auto`: paragraphs of 24 tokens and more that come again in other prompts, in any order, are chunks without marks; their K and V are kept when they come a second time. Prefill is then `refined` unless `prefill` says otherwise. Default: only marked parts are chunks.',
+    }),
     progress: z
       .boolean()
       .nullish()

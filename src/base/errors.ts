@@ -7,7 +7,7 @@ export const errorCodes = [
   'bad_argument', // an option or parameter is out of its range
   'bad_model', // a model, tokenizer or config file is malformed, truncated or hostile
   'unsupported', // a well-formed model uses an architecture, tensor type or feature we do not have
-  'bad_prefix', // a prefix file is malformed, or of another version
+  'bad_prefix', // a file of a prefix or of chunks is malformed, or of another version
   'bad_kv', // a stream of K and V is malformed, truncated, out of order, or of another version
   'bad_mac', // a stream of K and V was not made by who holds the key, or for another request
   'bad_predictor', // a predictor file is malformed, damaged, or of another version

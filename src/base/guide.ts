@@ -41,3 +41,15 @@ export type Guide =
 
 /** The kinds of guides. */
 export const guideKinds: readonly Guide['kind'][] = ['json_schema', 'json_object', 'choice', 'regex', 'lark', 'gbnf']
+
+const toolLines = /^\/\/ parameters of ([\w.-]+)$/gm
+
+/** Returns the line that says, in the Lark grammar of an answer, which tool the schemas after it are of. */
+export function toolLine(name: string): string {
+  return `// parameters of ${name}`
+}
+
+/** Returns the tool whose schema stands at an index of a Lark grammar; undefined if it is not one's. */
+export function toolAt(grammar: string, index: number): string | undefined {
+  return [...grammar.slice(0, index).matchAll(toolLines)].at(-1)?.[1]
+}

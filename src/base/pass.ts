@@ -58,7 +58,7 @@ export interface Segment {
 export interface PlacedKv {
   /**
    * Returns K, before its norm and rotation, and V of tokens `from`..`to` - 1 in a layer, (to - from,
-   * 2 kvHeads * headDim). Valid until the next call.
+   * 2 kvHeads * headDim). Valid until the next call, of any chunk.
    */
   read(layer: number, from: number, to: number): Float32Array
 }

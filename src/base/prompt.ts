@@ -56,6 +56,8 @@ export interface PromptChunk extends TokenRange {
   readonly ids: readonly number[]
   /** Index in `ids` of the token at `from`. */
   readonly skip: number
+  /** Whether it is a paragraph that nobody marked, which is kept when it comes again. */
+  readonly found?: boolean
 }
 
 /**

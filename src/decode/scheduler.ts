@@ -71,6 +71,8 @@ export interface SchedulerStats {
   readonly waiting: number
   readonly pages_in_use: number
   readonly prefix_pages: number
+  /** Bytes of the K and V of chunks that are kept. */
+  readonly chunk_bytes: number
 }
 
 /**
@@ -148,6 +150,7 @@ export class Scheduler {
       waiting: this.#tasks.size - running,
       pages_in_use: this.#cache.pagesInUse,
       prefix_pages: this.#prefixes.pages,
+      chunk_bytes: this.#chunks?.bytes ?? 0,
     }
   }
 

@@ -300,7 +300,7 @@ export class AnswerState implements Job {
   }
 
   #wantChunks(): void {
-    if (this.mode !== 'exact') this.#source.chunks?.want(this.tenant, this.chunks)
+    if (this.mode !== 'exact') this.#source.chunks?.want(this.tenant, this.chunks, this.#cached)
   }
 
   end(error?: ForetokenError): void {
@@ -403,11 +403,11 @@ function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFo
 }
 
 function modeOf(
-  { prefill, verify }: GenerateRequest,
+  { prefill, verify, chunks: wanted }: GenerateRequest,
   { prediction, archive, chunks }: AnswerSource,
   marked: readonly PromptChunk[],
 ): PrefillMode {
-  const keeps = chunks && marked.length > 0
+  const keeps = chunks && (marked.length > 0 || wanted === 'auto')
   const mode = prefill ?? (keeps ? 'refined' : 'exact')
   if (verify && mode === 'predicted')
     throw new ForetokenError(

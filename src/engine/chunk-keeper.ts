@@ -8,13 +8,17 @@ import { isWorthKeeping } from '../decode/placing.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { ChunkStore } from '../kv/chunk-store.ts'
 import type { Prompts } from '../tokens/prompts.ts'
+import { SeenParagraphs } from './seen-paragraphs.ts'
 
 /** What keeps chunks for an engine. */
 export interface ChunkKeeping {
   /** Throws `unsupported` if K and V of this model cannot be placed elsewhere. */
   requirePlaceable(): void
-  /** Has the chunks of a prompt computed and kept that are not. */
-  want(tenant: string, chunks: readonly PromptChunk[]): void
+  /**
+   * Has the chunks of a prompt computed and kept that are not. Of those that were found, the ones behind
+   * the first `cached` tokens that have come before.
+   */
+  want(tenant: string, chunks: readonly PromptChunk[], cached: number): void
 }
 
 /** Most tokens that a chunk is computed behind. */
@@ -53,6 +57,7 @@ export class ChunkKeeper implements ChunkKeeping {
   readonly #prompts: Pick<Prompts, 'ids'>
   readonly #context: number
   #sinks: readonly number[] | undefined
+  readonly #seen = new SeenParagraphs()
   /** By tenant and key. */
   readonly #wanted = new Map<string, Wanted>()
 
@@ -74,17 +79,24 @@ export class ChunkKeeper implements ChunkKeeping {
     return this.#sinks
   }
 
-  want(tenant: string, chunks: readonly PromptChunk[]): void {
+  want(tenant: string, chunks: readonly PromptChunk[], cached: number): void {
+    const now = new Set<string>()
     for (const chunk of chunks) {
       const { ids } = chunk
       const bytes = this.#store.bytesOf(ids.length)
-      const fits = this.sinks.length + ids.length <= this.#context
+      const fits = bytes <= this.#store.room && this.sinks.length + ids.length <= this.#context
       if (!fits || !isWorthKeeping(chunk) || this.#store.has(tenant, ids)) continue
       const name = JSON.stringify([tenant, ids])
+      if (chunk.found) {
+        // What a longer conversation repeats is in the prefix cache, and what a prompt repeats comes once.
+        if (chunk.from < cached || now.has(name)) continue
+        now.add(name)
+        if (!this.#seen.again(tenant, ids)) continue
+      }
       let waiting = bytes
       for (const one of this.#wanted.values()) waiting += one.bytes
       // Chunks that are being computed have to fit the store's budget, too.
-      if (!this.#wanted.has(name) && waiting <= this.#store.maxBytes) this.#compute(name, tenant, ids, bytes)
+      if (!this.#wanted.has(name) && waiting <= this.#store.room) this.#compute(name, tenant, ids, bytes)
     }
   }
 

@@ -13,9 +13,9 @@ import type { Backend } from '../backend/backend.ts'
 import { wireOf } from '../backend/capabilities.ts'
 import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
-import type { ModelFiles } from '../base/bytes.ts'
+import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { bytesOf, idsOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, idsOf, listOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { checkedFields, flag } from '../base/fields.ts'
 import type { KvType } from '../base/kv.ts'
@@ -30,6 +30,7 @@ import { PrefixIndex } from '../kv/prefix.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
+import { checkedSource, memorySource } from '../model/source.ts'
 import { Prediction } from '../predict/choice.ts'
 import type { PredictorHeader } from '../predict/header.ts'
 import { ExactPrefill } from '../prefill/exact.ts'
@@ -65,6 +66,7 @@ import {
   settingsOf,
 } from './options.ts'
 import type { Ranking, RerankOptions } from './rerank.ts'
+import type { ChunkParts, LoadChunksOptions, LoadedChunks } from './saved-chunks.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
 import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
@@ -86,6 +88,7 @@ export class Engine implements TextService {
   readonly prediction: Prediction | undefined
   /** Keeps the chunks of prompts. */
   readonly chunks: ChunkKeeper
+  readonly #chunkStore: ChunkStore
   readonly #saved: SavedPrefixes
   readonly #sender: KvSender
   readonly #receiver: KvReceiver
@@ -160,6 +163,7 @@ export class Engine implements TextService {
     this.prediction = this.predictor && new Prediction(this.predictor, archive.config, auxiliary?.model.config)
     const chunks = new ChunkStore(settings.chunkBytes, model.kvWidths)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction, chunks)
+    this.#chunkStore = chunks
     this.chunks = new ChunkKeeper(chunks, this.#scheduler, {
       ...{ prompts, context },
       requirePlaceable: () => model.requirePlaceable(),
@@ -199,10 +203,15 @@ export class Engine implements TextService {
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
     const state = withArguments('submit', () => {
-      const { ids, chunks, trace } = this.#prompts.accept(checked)
+      const { ids, chunks, trace } = this.accept(checked)
       return new AnswerState(ids, checked, this, trace, chunks)
     })
     return new Submission(checked.id, state, admit(state, this.#scheduler, this.closing))
+  }
+
+  /** Reads the prompt of a request, and begins its trace. Throws what `submit` throws about it. */
+  accept(request: GenerateRequest): ReturnType<Prompts['accept']> {
+    return withArguments('submit', () => this.#prompts.accept(request))
   }
 
   /**
@@ -223,6 +232,52 @@ export class Engine implements TextService {
    */
   keepChunks(): Promise<void> {
     return this.#whileOpen(() => this.chunks.kept())
+  }
+
+  /**
+   * Computes the K and V of texts that come again in prompts, each alone, and resolves with them as a
+   * file for `loadChunks`. Prompts find a text where one of their parts is the same text and marked.
+   * Throws `bad_argument` for a text of fewer than 24 tokens, `context_exceeded`, `unsupported`.
+   */
+  saveChunks(texts: readonly string[]): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#whileOpen(async () => {
+      this.#model.requirePlaceable()
+      const checked = withArguments('saveChunks', () => {
+        const list = listOf<unknown>('texts', texts)
+        if (list.length === 0) throw wrong('texts', 'a list of at least one text', list)
+        // `map` would skip the holes of a sparse list.
+        return Array.from(list, (text, index) => textOf(`texts[${index}]`, text))
+      })
+      const chunks = checked.map((text) => this.tokenizer.encode(text, { special: false, bos: false }))
+      return (await import('./saved-chunks.ts')).saveChunks(this.#chunkParts, chunks)
+    })
+  }
+
+  /**
+   * Keeps the chunks of a file of `saveChunks` until they are released: bytes, or a source from which
+   * they are read one by one. Throws `bad_prefix`, `checksum`, `wrong_model`, `unsupported`, and
+   * `out_of_memory` beyond `chunkBytes`.
+   */
+  loadChunks(file: Uint8Array | ByteSource, options: LoadChunksOptions = {}): Promise<LoadedChunks> {
+    return this.#whileOpen(async () => {
+      this.#model.requirePlaceable()
+      const { tenant, source } = withArguments('loadChunks', () => {
+        const { tenant } = checkedFields('the options', options, expectChecks, 'be absent')
+        const isSource = typeof file === 'object' && file !== null && 'read' in file
+        return {
+          tenant,
+          source: isSource ? checkedSource('chunks', file) : memorySource('chunks', bytesOf('file', file)),
+        }
+      })
+      return (await import('./saved-chunks.ts')).loadChunks(this.#chunkParts, source, tenant)
+    })
+  }
+
+  get #chunkParts(): ChunkParts {
+    const { archive, context, identity: fingerprint } = this
+    const widths = this.#model.kvWidths
+    const binding = { model: archive.name, fingerprint, vocab: archive.config.vocab, widths }
+    return { store: this.#chunkStore, scheduler: this.#scheduler, sinks: () => this.chunks.sinks, binding, context }
   }
 
   /**

@@ -36,6 +36,7 @@ import { checkedSource } from '../model/source.ts'
 import { type PrefillMode, prefillModes } from '../predict/choice.ts'
 import { promptOf } from '../tokens/checked-prompt.ts'
 import { type PromptOptions, promptChecks } from '../tokens/prompt.ts'
+import { chunksOf } from '../tokens/prompts.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
@@ -155,11 +156,12 @@ export interface GenerateRequest extends GenerateOptions {
   readonly tenant?: string
   /**
    * Ranges of the tokens of `prompt` that come again in other prompts; default: the parts of its
-   * messages with `chunk: true`. With a `prefill` other than `exact`, chunks that earlier requests
+   * messages with `chunk: true`. With `auto`, besides these, its paragraphs of 24 tokens and more: texts
+   * between empty lines, but for the last one. They are kept when they come a second time where no cached prefix has them. With a `prefill` other than `exact`, chunks that earlier requests
    * brought are not computed: their K and V are placed, and what `prefill` says of predictions holds
    * for them. New ones are computed once more, alone, and kept for later requests of the tenant.
    */
-  readonly chunks?: readonly TokenRange[]
+  readonly chunks?: 'auto' | readonly TokenRange[]
   /**
    * How the prompt is read. `exact` is the default, or `refined` if chunks are marked, none of which
    * is then predicted. `predicted`: K and V are predicted, and the
@@ -234,8 +236,6 @@ export const engineChecks: Checks<EngineOptions> = {
 /** The checks of the options of `Engine.prefill`. */
 export const prefillChecks: Checks<PrefillRequest> = { signal: aSignal, onPrefill: callable() }
 
-const rangeChecks: Checks<TokenRange> = { from: needed(wholeFrom(0)), to: needed(wholeFrom(1)) }
-
 /** The checks of a request; what depends on the model is checked where it is used. */
 export const requestChecks: Checks<GenerateRequest> = {
   ...samplingChecks,
@@ -255,7 +255,7 @@ export const requestChecks: Checks<GenerateRequest> = {
   },
   id: textOf,
   tenant: textOf,
-  chunks: listWith((name, value) => checkedFields<TokenRange>(name, value, rangeChecks)),
+  chunks: chunksOf,
   prefill: nameOf(prefillModes),
   verify: flag,
   after: listWith(anyNumber),

@@ -4,10 +4,13 @@
  * what it would get wrong.
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { toolAt } from '../base/guide.ts'
 import { engineRegex } from './ecma.ts'
+import { subjectOf } from './failure.ts'
 import { makePlain } from './plain-schema.ts'
 import { jsonInLark } from './rule-chains.ts'
-import { isSchema, resolved, type Schema } from './schema-chains.ts'
+import { isSchema, type Schema } from './schema-chains.ts'
+import { SchemaDocument } from './schema-document.ts'
 
 /** Keywords whose value is a schema or a list of them, and those whose members are schemas by name. */
 const inner = ['items', 'additionalItems', 'additionalProperties', 'prefixItems', 'anyOf', 'allOf', 'oneOf']
@@ -64,25 +67,27 @@ const encodings = new Map<string, string | undefined>([
  * Returns the schema's text as the engine is to read it. Throws `bad_argument` and `unsupported` with
  * the path of what it can't keep to. Text that is no JSON is the engine's to report.
  */
-export function exactSchema(kind: string, text: string): string {
-  let document: unknown
+export function exactSchema(kind: string, text: string, toolOf: ToolOf = () => undefined): string {
+  let root: unknown
   try {
-    document = JSON.parse(text)
+    root = JSON.parse(text)
   } catch {
     return text
   }
-  if (!isSchema(document)) return text
+  if (!isSchema(root)) return text
+  const document = new SchemaDocument(root, text)
+  const subject = { kind, toolOf }
   let changed = false
   const seen = new Set<Schema>()
   // A stack of our own: the depth is the caller's.
-  const pending: [schema: unknown, path: string][] = [[document, '']]
+  const pending: [schema: unknown, path: string][] = [[root, '']]
   for (let next = pending.pop(); next; next = pending.pop()) {
     const [schema, path] = next
     if (!isSchema(schema) || seen.has(schema)) continue
     seen.add(schema)
-    changed = atPath(kind, path || '/', () => makePlain(schema, document as Schema)) || changed
+    changed = atPath(subject, path || '/', () => makePlain(schema, document)) || changed
     // Before its keywords change further, for the reference is to a place of the caller's schema.
-    if (typeof schema.$ref === 'string') pending.push([resolved(document, schema.$ref), schema.$ref.slice(1)])
+    if (typeof schema.$ref === 'string') pending.push([document.resolved(schema.$ref), schema.$ref.slice(1)])
     for (const keyword of [...inner, ...byName]) {
       const value = Object.hasOwn(schema, keyword) ? schema[keyword] : undefined
       const at = `${path}/${escaped(keyword)}`
@@ -90,10 +95,11 @@ export function exactSchema(kind: string, text: string): string {
         for (const [name, one] of Object.entries(value as object)) pending.push([one, `${at}/${escaped(name)}`])
       else pending.push([value, at])
     }
-    changed = rewritten(kind, schema, path) || changed
+    changed = rewritten(subject, schema, path, document) || changed
   }
+  for (const schema of seen) if (typeof schema.$ref === 'string') schema.$ref = document.pointerNow(schema.$ref)
   // Numbers that JavaScript can't hold stay as they were written where nothing was changed.
-  return changed ? JSON.stringify(document) : text
+  return changed ? JSON.stringify(root) : text
 }
 
 /** Returns a Lark grammar with the schemas in it as the engine is to read them. Throws as `exactSchema`. */
@@ -101,25 +107,37 @@ export function exactLark(text: string): string {
   let written = ''
   let end = 0
   for (const [from, to] of jsonInLark(text)) {
-    written += `${text.slice(end, from)} ${exactSchema('lark', text.slice(from, to))}`
+    written += `${text.slice(end, from)} ${exactSchema('lark', text.slice(from, to), () => toolAt(text, from))}`
     end = to
   }
   return written + text.slice(end)
 }
 
-/** Adds to a failure of `work` where in the schema it is. */
-function atPath<T>(kind: string, path: string, work: () => T): T {
+/** Returns the tool that a schema belongs to; undefined if it belongs to none. */
+type ToolOf = () => string | undefined
+
+interface Subject {
+  readonly kind: string
+  readonly toolOf: ToolOf
+}
+
+/** Adds to a failure of `work` what its schema is of, and where in it. */
+function atPath<T>({ kind, toolOf }: Subject, path: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    throw new ForetokenError(code, `the guide (${kind}) at ${path}: ${message}`, { cause: error })
+    const tool = toolOf()
+    throw new ForetokenError(code, `${subjectOf(kind, tool)} at ${path}: ${message}`, {
+      cause: error,
+      ...(tool !== undefined && { argument: 'tools' }),
+    })
   }
 }
 
 /** Rewrites the schema's own keywords. Returns whether any changed. */
-function rewritten(kind: string, schema: Schema, path: string): boolean {
-  const at = <T>(keyword: string, work: () => T): T => atPath(kind, `${path}/${keyword}`, work)
+function rewritten(subject: Subject, schema: Schema, path: string, document: SchemaDocument): boolean {
+  const at = <T>(keyword: string, work: () => T): T => atPath(subject, `${path}/${keyword}`, work)
   at('minProperties', () => checkLeast(schema))
   at('contentMediaType', () => checkMediaType(schema.contentMediaType))
   const { pattern, patternProperties, format, contentEncoding } = schema
@@ -139,6 +157,10 @@ function rewritten(kind: string, schema: Schema, path: string): boolean {
         throw new ForetokenError('unsupported', 'two patterns that mean the same are not supported')
       })
     changed ||= entries.some(([name]) => !Object.hasOwn(patternProperties, name))
+    for (const [index, name] of Object.keys(patternProperties).entries()) {
+      const [now = name] = entries[index] ?? []
+      if (now !== name) document.move(translated, name, [now])
+    }
     schema.patternProperties = translated
   }
   const known = formats.get(format)

@@ -19,8 +19,13 @@ const longest = 400
 const oneOfAdvice =
   'oneOf is supported where its alternatives exclude each other, by their types or a property with a const; use anyOf'
 
-/** Returns the failure of a guide of this kind, with the path into its schema. */
-export function guideFailure(kind: string, error: unknown): ForetokenError {
+/** Names a guide of a kind, or the tool whose schema is a part of one. */
+export function subjectOf(kind: string, tool?: string): string {
+  return tool === undefined ? `the guide (${kind})` : `the parameters of the tool ${tool}`
+}
+
+/** Returns the failure of a guide of this kind, or of a tool's schema in it, with the path into the schema. */
+export function guideFailure(kind: string, error: unknown, tool?: string): ForetokenError {
   const code = codeOf(error)
   if (code === undefined) return asForetokenError(error)
   const { message, path } = error as { readonly message: string; readonly path?: unknown }
@@ -29,8 +34,8 @@ export function guideFailure(kind: string, error: unknown): ForetokenError {
   const text = plain.length > longest ? `${plain.slice(0, longest)} ...` : plain
   return new ForetokenError(
     code === 'unsupported' ? 'unsupported' : 'bad_argument',
-    `the guide (${kind})${where}: ${text}`,
-    { cause: error, argument: 'guide' },
+    `${subjectOf(kind, tool)}${where}: ${text}`,
+    { cause: error, argument: tool === undefined ? 'guide' : 'tools' },
   )
 }
 

@@ -9,6 +9,7 @@ import type { Guide } from '../base/guide.ts'
 import { NoWorker } from '../base/serial-worker.ts'
 import type { GuideFor, GuideMatcher, GuideModel, Guides, OpenGuides } from '../decode/guide.ts'
 import { Cell, CellMemory, restored } from './cell.ts'
+import { compileGrammar } from './compile.ts'
 import { guideFailure, isTrap, startFailure, trapped } from './failure.ts'
 import { type Grammar, grammarOf, isCheap } from './grammar.ts'
 import { GrammarStore } from './grammar-store.ts'
@@ -207,13 +208,13 @@ class CompiledGuides implements Guides, MatcherHost {
   }
 
   #compiled(grammar: Grammar): Compiled {
-    const { key, named, kind, text, compact } = grammar
+    const { key, named } = grammar
     const known = this.#store.use(grammar)
     if (known) return known
     if (this.#refused.has(key)) throw trapped(named, undefined)
     const cell = this.#shared ?? this.#start()
     try {
-      const compiled = { cell, grammar: cell.vocabulary.compile(kind, text, { compact }), own: undefined }
+      const compiled = { cell, grammar: compileGrammar(cell.vocabulary, grammar), own: undefined }
       this.#store.add(grammar, compiled)
       return compiled
     } catch (error) {

@@ -3,7 +3,8 @@
  * engine's numbers end, and never more.
  */
 import { ForetokenError } from '../base/errors.ts'
-import { isSchema, resolved, type Schema } from './schema-chains.ts'
+import { isSchema, type Schema } from './schema-chains.ts'
+import type { SchemaDocument } from './schema-document.ts'
 
 /** Formats of texts that the engine keeps to, or `exactSchema` in its place. */
 const keptFormats = new Set<unknown>(
@@ -16,17 +17,17 @@ const freeFormats = new Set<unknown>('password binary path file-path directory-p
  * Rewrites a schema's own keywords; `document` is where its references lead. Returns whether any
  * changed. Throws `unsupported` for numbers that the engine can't tell apart.
  */
-export function makePlain(schema: Schema, document: Schema): boolean {
+export function makePlain(schema: Schema, document: SchemaDocument): boolean {
   const changes = [dropIdle, spellNames, dropFormat, fitBounds, chooseAny]
   // All of them, in this order.
   return changes.map((change) => change(schema, document)).includes(true)
 }
 
 /** Removes keywords whose value asks for nothing. */
-function dropIdle(schema: Schema): boolean {
+function dropIdle(schema: Schema, { pointsInto }: SchemaDocument): boolean {
   const idle = Object.keys(schema).filter((keyword) => asksNothing(keyword, schema[keyword]))
   for (const keyword of idle) delete schema[keyword]
-  if (!isAll(schema.not)) return idle.length > 0
+  if (!isAll(schema.not) || pointsInto.has('not')) return idle.length > 0
   // Nothing fits.
   delete schema.not
   schema.allOf = [...(Array.isArray(schema.allOf) ? schema.allOf : []), false]
@@ -53,8 +54,9 @@ function asksNothing(keyword: string, value: unknown): boolean {
 }
 
 /** Writes names that are listed, or that match one pattern, as properties. */
-function spellNames(schema: Schema): boolean {
+function spellNames(schema: Schema, { pointsInto }: SchemaDocument): boolean {
   const { propertyNames: names, properties = {}, patternProperties, additionalProperties: rest = {} } = schema
+  if (pointsInto.has('propertyNames')) return false
   if (!isSchema(names) || !isSchema(properties) || patternProperties !== undefined || rest === false) return false
   const listed = onlyHas(names, ['type', 'enum']) && names.enum
   if (Array.isArray(listed) && listed.length > 0 && listed.every((name) => typeof name === 'string')) {
@@ -140,7 +142,7 @@ function step(value: number): number {
  * Turns `oneOf` into `anyOf` where the alternatives exclude each other: by their types, or as objects
  * by a required property whose values differ. The engine does not look behind references.
  */
-function chooseAny(schema: Schema, document: Schema): boolean {
+function chooseAny(schema: Schema, document: SchemaDocument): boolean {
   const { oneOf } = schema
   if (!Array.isArray(oneOf) || oneOf.length === 0) return false
   const followed = oneOf.map((one) => target(one, document))
@@ -154,21 +156,24 @@ function chooseAny(schema: Schema, document: Schema): boolean {
   if (!apart(types.map((each) => each.map((type) => (type === 'integer' ? 'number' : type)))) && !names?.some(tells))
     return false
   delete schema.oneOf
-  if (schema.anyOf === undefined) schema.anyOf = oneOf
-  else schema.allOf = [...(Array.isArray(schema.allOf) ? schema.allOf : []), { anyOf: oneOf }]
+  const others = Array.isArray(schema.allOf) ? schema.allOf : []
+  const free = schema.anyOf === undefined
+  if (free) schema.anyOf = oneOf
+  else schema.allOf = [...others, { anyOf: oneOf }]
+  document.move(schema, 'oneOf', free ? ['anyOf'] : ['allOf', String(others.length), 'anyOf'])
   return true
 }
 
 /** Returns the schema that a schema of nothing but a reference stands for. */
-function target(schema: unknown, document: Schema): unknown {
+function target(schema: unknown, document: SchemaDocument): unknown {
   let at = schema
   for (let hops = 0; hops < 16 && isSchema(at) && typeof at.$ref === 'string' && onlyHas(at, ['$ref']); hops++)
-    at = resolved(document, at.$ref)
+    at = document.resolved(at.$ref)
   return at
 }
 
 /** Returns the values that a required property may have; none if they are not listed. */
-function valuesOf(name: unknown, required: unknown, properties: unknown, document: Schema): unknown[] {
+function valuesOf(name: unknown, required: unknown, properties: unknown, document: SchemaDocument): unknown[] {
   if (typeof name !== 'string' || !Array.isArray(required) || !required.includes(name)) return []
   const property = isSchema(properties) && Object.hasOwn(properties, name) ? properties[name] : undefined
   const schema = target(property, document)

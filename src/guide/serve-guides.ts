@@ -4,6 +4,7 @@
  */
 import type { TokenizerSpec } from '../base/model.ts'
 import type { GuideModel } from '../decode/guide.ts'
+import { compileGrammar } from './compile.ts'
 import { guideFailure, isTrap, trapped } from './failure.ts'
 import type { GuideInstance, InstanceVocabulary, SavedInstance } from './instance.ts'
 import { TokenTable } from './vocabulary.ts'
@@ -73,11 +74,12 @@ class CompilingInstance {
   }
 
   /** Compiles a grammar. Returns the instance with it if that took long. Throws the engine's errors, and traps. */
-  compile({ kind, text, compact, againMs }: Extract<ToGuideWorker, { type: 'compile' }>): SavedInstance | undefined {
+  compile(message: Extract<ToGuideWorker, { type: 'compile' }>): SavedInstance | undefined {
+    const { againMs } = message
     const begun = performance.now()
     this.#compiled++
     try {
-      const grammar = this.#vocabulary.compile(kind, text, { compact })
+      const grammar = compileGrammar(this.#vocabulary, message)
       if (performance.now() - begun > againMs) {
         const saved = this.#save(grammar)
         this.#reset()

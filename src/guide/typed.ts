@@ -25,7 +25,8 @@ type Validated<T> = { readonly value: T; readonly issues?: undefined } | { reado
 export type TypedGuide<T> = Extract<Guide, { kind: 'json_schema' }> & {
   /**
    * Returns the value of a complete answer's text. Throws `bad_argument` for a text that is not
-   * complete, and for one that the schema refuses by rules that no JSON schema has.
+   * complete, for a number that is too large for a double, which JSON may have, and for a text that
+   * the schema refuses by rules that no JSON schema has.
    */
   parse(text: string): T
 }
@@ -75,12 +76,22 @@ function schemaOf<T>({ jsonSchema }: Standard<T>): JsonSchema {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(text, finite)
   } catch (cause) {
+    if (cause instanceof ForetokenError) throw cause
     throw new ForetokenError('bad_argument', 'the answer is not complete JSON: it was cut; allow it more tokens', {
       cause,
     })
   }
+}
+
+/** JavaScript reads a number beyond its largest as infinite. */
+function finite(key: string, value: unknown): unknown {
+  if (typeof value !== 'number' || Number.isFinite(value)) return value
+  throw new ForetokenError(
+    'bad_argument',
+    `the answer has a number that is too large${key === '' ? '' : `, in ${key.slice(0, 60)}`}; give the schema a minimum and a maximum`,
+  )
 }
 
 function validated<T>({ validate }: Standard<T>, value: unknown): T {

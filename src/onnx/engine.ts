@@ -150,6 +150,7 @@ export class OrtEngine implements TextService {
       waiting: this.#gate.waiting,
       pages_in_use: 0,
       prefix_pages: 0,
+      chunk_bytes: 0,
     }
   }
 

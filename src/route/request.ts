@@ -1,6 +1,7 @@
 /** Defines the options of routed requests and the reports of their answers. */
 import { type Checks, flag, listWith, nameOf, needed, wholeFrom } from '../base/fields.ts'
 import { type WireCodec, wireCodecs } from '../base/kv-codec.ts'
+import type { PromptChunk } from '../base/prompt.ts'
 import type { Seed } from '../decode/seed.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import { type Answer, allWays, type RouteReport, type Way } from '../engine/service.ts'
@@ -44,4 +45,8 @@ export const answerChecks: Checks<AnswerOptions> = {
   leastTokens: wholeFrom(0),
 }
 
-export type TokenRequest = GenerateRequest & { readonly prompt: readonly number[]; readonly seed: Seed }
+export type TokenRequest = Omit<GenerateRequest, 'chunks'> & {
+  readonly prompt: readonly number[]
+  readonly seed: Seed
+  readonly marked: readonly PromptChunk[]
+}

@@ -16,6 +16,7 @@ import { resultOf } from '../engine/generate.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
+import { preparedNow } from '../tokens/prompts.ts'
 import type { ExpectedKv } from '../transfer/expected-kv.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
 import { WaitBudget } from '../transfer/wait-budget.ts'
@@ -191,7 +192,7 @@ export class Route implements RoutedAnswer {
   }
 
   #decide(): Decision<RemoteCompanion> {
-    const { prompt, prefill = 'exact', maxTokens, after = [], guide, verify, chunks = [] } = this.#request
+    const { prompt, prefill = 'exact', maxTokens, after = [], guide, verify, marked } = this.#request
     const { leastTokens = 32 } = this.#options
     // A guide stays here: a companion may read the prompt, but not choose the tokens.
     const ways = (this.#options.ways ?? ['remote', 'relay', 'race'])
@@ -200,7 +201,7 @@ export class Route implements RoutedAnswer {
       .filter((way) => way !== 'race' || !verify)
     const tokens = prompt.length - this.#expected.from
     // Chunks are kept here, so their prompts are read here.
-    const here = tokens < leastTokens || maxTokens === 0 || after.length > 0 || chunks.length > 0
+    const here = tokens < leastTokens || maxTokens === 0 || after.length > 0 || marked.length > 0
     const { waiting, running } = this.#engine.stats
     return this.#router.decide({
       tokens,
@@ -222,7 +223,9 @@ export class Route implements RoutedAnswer {
   /** Submits the rest of the answer to this engine, after the tokens that were shown. */
   #here(change: Partial<GenerateRequest> = {}): Source {
     const after = [...(this.#request.after ?? []), ...this.#shown]
-    const inner = this.#engine.submit({ ...this.#request, ...change, after, signal: this.#life.signal })
+    const { prompt, marked, ...request } = this.#request
+    const given = marked.length > 0 ? preparedNow(prompt, marked) : prompt
+    const inner = this.#engine.submit({ ...request, prompt: given, ...change, after, signal: this.#life.signal })
     this.#inner = inner
     this.#firstInner ??= inner
     return inner[Symbol.asyncIterator]()

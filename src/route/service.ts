@@ -8,9 +8,8 @@ import { withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Checks, checkedFields, nameOf, withMethods } from '../base/fields.ts'
 import { Lifetime } from '../base/lifetime.ts'
-import type { PreparedPrompt, PromptInput, TokenRange } from '../base/prompt.ts'
+import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { after } from '../base/timeout.ts'
-import { Trace } from '../base/trace.ts'
 import type { SchedulerStats } from '../decode/scheduler.ts'
 import type { Embeddings, EmbedInput, EmbedOptions } from '../engine/embed.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -21,8 +20,7 @@ import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOp
 import type { Ranking, RerankOptions } from '../engine/rerank.ts'
 import { allWays, isAnyEngine, type Outcome, type TextService, type Way } from '../engine/service.ts'
 import type { GenerateEvent } from '../stream/events.ts'
-import { checkPrompt } from '../tokens/checked-prompt.ts'
-import { isPrepared, type PromptOptions } from '../tokens/prompt.ts'
+import type { PromptOptions } from '../tokens/prompt.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
 import type { Companion } from './companions.ts'
 import { type AnswerOptions, answerChecks, type Deciding, type RoutedAnswer, type TokenRequest } from './request.ts'
@@ -131,14 +129,7 @@ export class Routed implements TextService {
    */
   submit(request: GenerateRequest): RoutedAnswer {
     const checked = checkedRequest(request)
-    const { ids, trace } = withArguments('submit', () => {
-      checkPrompt(checked.prompt)
-      const trace = new Trace(isPrepared(checked.prompt) ? checked.prompt.times : undefined)
-      const onTemplate = () => trace.mark('templated')
-      const ids = this.#engine.promptIds(checked.prompt, { ...checked, onTemplate })
-      trace.mark('tokenized')
-      return { ids, trace }
-    })
+    const { ids, chunks: marked, trace } = this.#engine.accept(checked)
     // An answer that may move must draw the same numbers wherever it is made.
     const { seed = randomSeed() } = checked
     // The status is asked for after an answer, not during one: on a core that is busy with a pass,
@@ -147,8 +138,8 @@ export class Routed implements TextService {
       if (performance.now() - this.#asked > statusMs) void this.refresh()
     }
     if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
-    const chunks = checked.chunks ?? chunksOf(checked.prompt)
-    const routed: TokenRequest = { ...checked, prompt: ids, raw: true, seed, ...(chunks && { chunks }) }
+    const { chunks: _, ...rest } = checked
+    const routed: TokenRequest = { ...rest, prompt: ids, raw: true, seed, marked }
     return new Route(this.#engine, this.#options, this.router, routed, trace, onEnd)
   }
 
@@ -212,9 +203,4 @@ function randomSeed(): number {
 /** Returns true if an engine has computed between two readings of its counts. */
 function computed(before: SchedulerStats, after: SchedulerStats): boolean {
   return before.running > 0 || after.running > 0 || before.passes !== after.passes
-}
-
-/** Returns the places of a prepared prompt's chunks, which its ids alone do not have. */
-function chunksOf(prompt: PromptInput): readonly TokenRange[] | undefined {
-  return isPrepared(prompt) ? prompt.chunks?.map(({ from, to }) => ({ from, to })) : undefined
 }

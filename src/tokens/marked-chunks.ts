@@ -1,11 +1,12 @@
 /**
- * Finds the tokens of a prompt's marked parts. The prompt is tokenized as if nothing were marked, and
- * the parts are looked for in its ids. So marks never change what the model reads, whatever the
- * template and the normalizer do with a text.
+ * Finds the tokens of a prompt's marked parts, and of its paragraphs if they are asked for. The
+ * prompt is tokenized as if nothing were marked, and the parts are looked for in its ids. So marks
+ * never change what the model reads, whatever the template and the normalizer do with a text.
  */
 import { wrong } from '../base/checks.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { PromptChunk, PromptInput, TokenRange } from '../base/prompt.ts'
+import { paragraphsOf } from './paragraphs.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** Tokens at each edge of a chunk that may differ in a prompt, where they join what is around it. */
@@ -17,30 +18,40 @@ const anchor = 8
 /** A shorter chunk is not looked for. */
 const least = 2 * edge + anchor
 
+/** Tokens that are compared for each token of a prompt. Chunks that stand where they should take two. */
+const mostLooks = 16
+
+/** Which chunks of a prompt are looked for: its marked parts, or with `auto` its paragraphs, too. */
+export type ChunkWish = 'auto' | undefined
+
 /**
- * Returns the chunks of a prompt that reads as `ids`, in order, in steps as the tokenizer's. A marked
- * part that the template cut or rewrote is not among them.
+ * Returns the chunks of a prompt that reads as `ids`, in order, in steps as the tokenizer's. A part
+ * that the template cut or rewrote is not among them. The work grows with the length of the prompt.
  */
 export function* chunkSteps(
   tokenizer: Tokenizer,
   prompt: PromptInput,
   ids: readonly number[],
+  wish?: ChunkWish,
 ): Generator<void, PromptChunk[], void> {
   const chunks: PromptChunk[] = []
   let after = 0
-  for (const text of markedTexts(prompt)) {
+  const looks: Looks = { left: mostLooks * ids.length }
+  for (const { text, found } of chunkTexts(prompt, wish)) {
     const own = yield* tokenizer.encodeSteps(text, { special: false, bos: false, most: ids.length })
-    const found = placeOf(own, ids, after)
-    if (!found) continue
-    chunks.push(found)
-    after = found.to
+    if (own.length < least) continue
+    const place = placeOf(own, ids, after, looks)
+    if (looks.left <= 0) break
+    if (!place) continue
+    chunks.push(found ? { ...place, found } : place)
+    after = place.to
   }
   return chunks
 }
 
-/** Returns whether a prompt has marked parts. */
-export function hasMarks(prompt: PromptInput): boolean {
-  return !markedTexts(prompt).next().done
+/** Returns whether a prompt may have chunks. */
+export function mayHaveChunks(prompt: PromptInput, wish?: ChunkWish): boolean {
+  return !chunkTexts(prompt, wish).next().done
 }
 
 /** Returns the chunks that ranges of a prompt's ids name. Throws `bad_argument` for others. */
@@ -58,19 +69,52 @@ export function chunksAt(ids: readonly number[], ranges: readonly TokenRange[]):
   })
 }
 
-function* markedTexts(prompt: PromptInput): Generator<string, void, void> {
-  if (typeof prompt === 'string') return
+interface ChunkText {
+  readonly text: string
+  readonly found?: true
+}
+
+/**
+ * Yields the texts to look for. The last paragraph is not among them: the answer follows it, so it is
+ * most likely the question, which has to be read with the others in view.
+ */
+function* chunkTexts(prompt: PromptInput, wish: ChunkWish): Generator<ChunkText, void, void> {
+  let last: ChunkText | undefined
+  for (const text of allTexts(prompt, wish)) {
+    if (last) yield last
+    last = text
+  }
+  if (last && !last.found) yield last
+}
+
+function* allTexts(prompt: PromptInput, wish: ChunkWish): Generator<ChunkText, void, void> {
+  const unmarked = function* (text: string): Generator<ChunkText, void, void> {
+    if (wish === 'auto') for (const paragraph of paragraphsOf(text)) yield { text: paragraph, found: true }
+  }
+  if (typeof prompt === 'string') return yield* unmarked(prompt)
   for (const message of prompt) {
     if (typeof message === 'number') return
-    if (!Array.isArray(message.content)) continue
-    for (const { text, chunk } of message.content) if (chunk) yield text
+    const { content } = message
+    if (typeof content === 'string') yield* unmarked(content)
+    else
+      for (const { text, chunk } of content ?? [])
+        if (chunk) yield { text }
+        else yield* unmarked(text)
   }
 }
 
-/** Returns where the tokens of a chunk stand in `ids`, from position `after` on, edges aside. */
-function placeOf(own: readonly number[], ids: readonly number[], after: number): PromptChunk | undefined {
-  if (own.length < least) return undefined
-  for (let at = after; at + anchor <= ids.length; at++) {
+/** How many tokens may still be compared. */
+interface Looks {
+  left: number
+}
+
+/**
+ * Returns where the tokens of a chunk stand in `ids`, from position `after` on, edges aside; undefined
+ * if they do not, or if that takes too many looks.
+ */
+function placeOf(own: readonly number[], ids: readonly number[], after: number, looks: Looks): PromptChunk | undefined {
+  for (let at = after; at + anchor <= ids.length && looks.left > 0; at++) {
+    looks.left--
     if (!equalFrom(own, edge, ids, at, anchor)) continue
     let skip = edge
     let from = at
@@ -80,6 +124,7 @@ function placeOf(own: readonly number[], ids: readonly number[], after: number):
     }
     let to = at + anchor
     while (to < ids.length && skip + to - from < own.length && own[skip + to - from] === ids[to]) to++
+    looks.left -= to - from
     if (skip + to - from >= own.length - edge) return { ids: own, skip, from, to }
   }
   return undefined

@@ -5,9 +5,9 @@
  */
 
 import { throwIfAborted } from '../base/cancelled.ts'
-import { signalOf, textOf, withArguments } from '../base/checks.ts'
+import { signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { type Checks, callable, checkedFields } from '../base/fields.ts'
+import { type Checks, callable, checkedFields, listWith, needed, wholeFrom } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptChunk, PromptInput, PromptTimes, TokenRange } from '../base/prompt.ts'
@@ -16,7 +16,7 @@ import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import { checkToolOptions } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
-import { chunkSteps, chunksAt, hasMarks } from './marked-chunks.ts'
+import { type ChunkWish, chunkSteps, chunksAt, mayHaveChunks } from './marked-chunks.ts'
 import {
   isIds,
   isPrepared,
@@ -37,6 +37,8 @@ export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
   /** Long prompts of one tenant queue behind each other; tenants take turns. Default ''. */
   readonly tenant?: string | undefined
+  /** With `auto` the paragraphs of the prompt are chunks, as of a request. Ranges are those of a request. */
+  readonly chunks?: 'auto' | readonly TokenRange[] | undefined
 }
 
 /** The checks of `PrepareOptions`. */
@@ -44,6 +46,7 @@ export const prepareChecks: Checks<PrepareOptions> = {
   ...promptChecks,
   signal: (name, value) => signalOf(name, value) as AbortSignal,
   tenant: textOf,
+  chunks: chunksOf,
 }
 
 /** The checks of the options of `promptIds`. */
@@ -55,7 +58,17 @@ export const promptIdsChecks: Checks<PromptOptions & { readonly onTemplate?: () 
 /** A prompt as a request has it. */
 interface Submitted extends PromptOptions {
   readonly prompt: PromptInput
-  readonly chunks?: readonly TokenRange[] | undefined
+  readonly chunks?: 'auto' | readonly TokenRange[] | undefined
+}
+
+const rangeChecks: Checks<TokenRange> = { from: needed(wholeFrom(0)), to: needed(wholeFrom(1)) }
+const ranges = listWith((name, value) => checkedFields<TokenRange>(name, value, rangeChecks))
+
+/** Checks for `auto`, and for ranges of token ids. */
+export function chunksOf(name: string, value: unknown): 'auto' | readonly TokenRange[] {
+  if (typeof value === 'string' && value !== 'auto')
+    throw wrong(name, '"auto", or a list of ranges of token ids', value)
+  return value === 'auto' ? value : ranges(name, value)
 }
 
 /** Characters up to which a prompt is read at once, in a millisecond or two. */
@@ -91,9 +104,10 @@ export class Prompts {
 
   /**
    * Reads a submitted prompt and begins the trace of its request. `chunks` are those that its parts
-   * or `ranges` of its ids mark. Throws as `ids`, and `bad_argument` for other ranges.
+   * or ranges of its ids mark, and its paragraphs if they are asked for. Throws as `ids`, and
+   * `bad_argument` for other ranges, and for paragraphs of ids.
    */
-  accept({ prompt, chunks: ranges, ...options }: Submitted): {
+  accept({ prompt, chunks: wanted, ...options }: Submitted): {
     ids: number[]
     chunks: readonly PromptChunk[]
     trace: Trace
@@ -102,7 +116,7 @@ export class Prompts {
       checkPrompt(prompt)
       const trace = new Trace(isPrepared(prompt) ? prompt.times : undefined)
       const ids = this.ids(prompt, { ...options, onTemplate: () => trace.mark('templated') })
-      const chunks = ranges ? chunksAt(ids, ranges) : this.#chunksOf(prompt, ids)
+      const chunks = typeof wanted === 'object' ? chunksAt(ids, wanted) : this.#chunksOf(prompt, ids, wanted)
       trace.mark('tokenized')
       return { ids, chunks, trace }
     })
@@ -121,9 +135,10 @@ export class Prompts {
     })
   }
 
-  #chunksOf(prompt: PromptInput, ids: readonly number[]): readonly PromptChunk[] {
+  #chunksOf(prompt: PromptInput, ids: readonly number[], wish: ChunkWish): readonly PromptChunk[] {
     if (isPrepared(prompt)) return prompt.chunks ?? []
-    return toEnd(chunkSteps(this.#tokenizer, prompt, ids))
+    requireText(prompt, wish)
+    return toEnd(chunkSteps(this.#tokenizer, prompt, ids, wish))
   }
 
   /** Ends the worker, and rejects the prompts that wait for it. */
@@ -133,9 +148,15 @@ export class Prompts {
     this.#worker?.close()
   }
 
-  async #prepare(prompt: PromptInput, { signal, tenant = '', ...options }: PrepareOptions): Promise<PreparedPrompt> {
+  async #prepare(
+    prompt: PromptInput,
+    { signal, tenant = '', chunks, ...others }: PrepareOptions,
+  ): Promise<PreparedPrompt> {
     throwIfAborted(signal)
     if (isPrepared(prompt)) return prompt
+    const wish = chunks === 'auto' ? chunks : undefined
+    requireText(prompt, wish)
+    const options = { ...others, ...(wish && { chunks: wish }) }
     const accepted = performance.now()
     if (isIds(prompt)) return prepared(this.ids(prompt, options), { accepted, tokenized: performance.now() })
     const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
@@ -151,7 +172,7 @@ export class Prompts {
 
   async #long(
     prompt: string | readonly ChatMessage[],
-    options: PromptOptions,
+    options: Reading,
     accepted: number,
     signal: AbortSignal | undefined,
   ): Promise<PreparedPrompt> {
@@ -175,7 +196,7 @@ export class Prompts {
 
   async #inSteps(
     prompt: string | readonly ChatMessage[],
-    options: PromptOptions & { readonly limits?: Limits },
+    { chunks: wish, ...options }: Reading & { readonly limits?: Limits },
     accepted: number,
     signal: AbortSignal | undefined,
   ): Promise<PreparedPrompt> {
@@ -187,8 +208,8 @@ export class Prompts {
       promptSteps(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context, onTemplate }),
       signal,
     )
-    const chunks = hasMarks(prompt)
-      ? await this.#turnByTurn(chunkSteps(this.#tokenizer, prompt, ids), signal)
+    const chunks = mayHaveChunks(prompt, wish)
+      ? await this.#turnByTurn(chunkSteps(this.#tokenizer, prompt, ids, wish), signal)
       : undefined
     const times = { accepted, ...(templated !== undefined && { templated }), tokenized: performance.now() }
     return prepared(ids, { ...times, chunks })
@@ -202,6 +223,23 @@ export class Prompts {
       if (this.#closed) throw closed()
     }
   }
+}
+
+/** How a prompt's text is read. */
+type Reading = PromptOptions & { readonly chunks?: ChunkWish }
+
+function requireText(prompt: PromptInput, wish: ChunkWish): void {
+  if (wish === 'auto' && typeof prompt !== 'string' && isIds(prompt))
+    throw new ForetokenError(
+      'bad_argument',
+      'chunks is "auto", which finds paragraphs of texts, and the prompt is token ids; give their ranges, or prepare the prompt with chunks: "auto"',
+    )
+}
+
+/** Returns ids with their chunks as a prompt that is prepared now. */
+export function preparedNow(ids: readonly number[], chunks: readonly PromptChunk[]): PreparedPrompt {
+  const now = performance.now()
+  return prepared([...ids], { accepted: now, tokenized: now, chunks })
 }
 
 function prepared(

@@ -15,7 +15,7 @@ export type ToTextWorker =
       readonly type: 'read'
       readonly id: number
       readonly prompt: string | readonly ChatMessage[]
-      readonly options: PromptOptions
+      readonly options: PromptOptions & { readonly chunks?: 'auto' | undefined }
     }
 
 /** Messages from the worker. */

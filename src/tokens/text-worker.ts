@@ -3,7 +3,7 @@
  * ended.
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
-import { chunkSteps, hasMarks } from './marked-chunks.ts'
+import { chunkSteps, mayHaveChunks } from './marked-chunks.ts'
 import { promptIds } from './prompt.ts'
 import type { FromTextWorker, ToTextWorker } from './text-messages.ts'
 import { createTokenizer, type Tokenizer, toEnd } from './tokenizer.ts'
@@ -17,7 +17,11 @@ export function serveText(send: (message: FromTextWorker) => void): (message: To
       send({ type: 'opened' })
       return
     }
-    const { id, prompt, options } = message
+    const {
+      id,
+      prompt,
+      options: { chunks: wish, ...options },
+    } = message
     try {
       if (!opened) throw new ForetokenError('internal', 'the text worker got a prompt before it was opened')
       const { tokenizer, spec, context } = opened
@@ -26,7 +30,7 @@ export function serveText(send: (message: FromTextWorker) => void): (message: To
         begun = performance.now()
       }
       const ids = promptIds(tokenizer, spec, prompt, { ...options, context, onTemplate })
-      const chunks = hasMarks(prompt) ? toEnd(chunkSteps(tokenizer, prompt, ids)) : undefined
+      const chunks = mayHaveChunks(prompt, wish) ? toEnd(chunkSteps(tokenizer, prompt, ids, wish)) : undefined
       const tokenizeMs = performance.now() - begun
       send({ type: 'ids', id, ids: Uint32Array.from(ids), ...(chunks && { chunks }), tokenizeMs })
     } catch (error) {

@@ -39,7 +39,7 @@ export class TokenizerWorker {
    */
   async read(
     prompt: string | readonly ChatMessage[],
-    options: PromptOptions,
+    options: PromptOptions & { readonly chunks?: 'auto' | undefined },
     signal: AbortSignal | undefined,
   ): Promise<TextResult> {
     const answer = await this.#worker.run((id) => ({ type: 'read', id, prompt, options }), signal)

@@ -3,7 +3,7 @@
  * text until a call begins, then the calls of the format with arguments of the tool's schema.
  */
 import { ForetokenError } from '../base/errors.ts'
-import type { Guide } from '../base/guide.ts'
+import { type Guide, toolLine } from '../base/guide.ts'
 import type { ToolDefinition } from '../base/tool.ts'
 import { markersOf, type ToolFormat } from './format.ts'
 
@@ -133,13 +133,17 @@ class GrammarWriter {
   }
 
   rule(name: string, body: string): void {
-    this.#length += name.length + body.length + 3
+    this.line(`${name}: ${body}`)
+  }
+
+  line(text: string): void {
+    this.#length += text.length + 1
     if (this.#length > longest)
       throw new ForetokenError(
         'bad_argument',
         `the grammar of the answer has ${this.#length} characters or more; it may have ${longest}: shorten its schemas`,
       )
-    this.#rules.push(`${name}: ${body}`)
+    this.#rules.push(text)
   }
 
   isSpecial(text: string): boolean {
@@ -193,6 +197,7 @@ function thoughts(writer: GrammarWriter, { open, close, begun }: NonNullable<Gra
 function callRules(writer: GrammarWriter, { call }: ToolFormat, tool: ToolDefinition, index: number): void {
   const name = `call_${index}`
   const schema = objectSchema(tool)
+  writer.line(toolLine(tool.name))
   switch (call.kind) {
     case 'object': {
       const head = writer.literal(`{"name": ${JSON.stringify(tool.name)}, "${call.key}": `)

@@ -311,6 +311,58 @@ describe('foretoken prefix', () => {
     expect((await foretoken(args)).err).toContain(`(${tokens} cached)`)
   })
 
+  test('saves texts that run then places, and takes several files', async () => {
+    const texts = ['mill', 'harbour'].map((name) => join(folder, `${name}.txt`))
+    await writeFile(texts[0]!, 'The mill at the river was built in 1846 and burnt down twice.\n')
+    await writeFile(texts[1]!, 'A harbour needs a wall, a light and a pilot; this one has a dog.\n')
+    const [chunks, opening] = [join(folder, 'docs.chunks'), join(folder, 'opening.ft')]
+    const common = ['-m', model, '--threads', '1', '--context', '256']
+    const saved = await foretoken(['prefix', 'save', '--chunks', chunks, ...texts, '--json', ...common])
+    expect({ code: saved.code, err: saved.err }).toEqual({ code: 0, err: '' })
+    expect(JSON.parse(saved.out)).toMatchObject({ file: chunks, chunks: 2, tokens: 125 })
+    expect((await foretoken(['prefix', 'load', chunks, ...common])).err).toContain('2 chunks, 125 tokens')
+    const system = 'You speak of rivers, mills and harbours only.'
+    expect((await foretoken(['prefix', 'save', opening, '--system', system, ...common])).code).toBe(0)
+    const files = ['--prefix', chunks, '--prefix', opening]
+    const run = ['run', '--system', system, ...files, '--chunk', texts[1]!, '--chunk', texts[0]!, '-n', '3', 'where?']
+    const { out, err } = await foretoken([...run, ...common])
+    expect(err).toMatch(/\(48 cached, 109 placed\).*refined, (verified|corrected)/)
+    const exact = await foretoken([...run, '--prefill', 'exact', ...common])
+    expect(exact.err).not.toContain('placed')
+    expect(out).toBe(exact.out)
+    const unknown = await foretoken(['run', '--chunk', texts[0]!, '-n', '1', '--json', 'where?', ...common])
+    expect(JSON.parse(unknown.out)).toMatchObject({ prefill: 'exact', verified: true })
+
+    // A text is never replaced where the file to write was forgotten.
+    const forgotten = await foretoken(['prefix', 'save', '--chunks', ...texts, ...common])
+    expect(forgotten).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('name the file to write before the texts'),
+    })
+    expect(await readFile(texts[0]!, 'utf8')).toContain('mill')
+    for (const args of [
+      ['prefix', 'save', '--chunks', chunks],
+      ['prefix', 'load', '--chunks', chunks],
+      ['run', '--raw', '--chunk', texts[0]!, 'x'],
+    ])
+      expect((await foretoken([...args, ...common])).code).toBe(2)
+    expect((await foretoken(['serve', '--prefix', opening, '--port', '0', ...common])).err).toContain(
+      'prefix save --chunks',
+    )
+  })
+
+  test('chat puts them before its first question', async () => {
+    const text = join(folder, 'first.txt')
+    await writeFile(text, 'Bridges are named after those who paid for them.')
+    const args = ['chat', '-m', model, '--threads', '1', '--context', '256', '-n', '2', '--chunk', text]
+    const { err } = await foretoken(args, 'who?\nand then?\n')
+    const [, first, second] = /(\d+) prompt tokens[\s\S]* (\d+) prompt tokens/.exec(err)!
+    // The text is there once, and the second turn finds it in the prefix cache.
+    expect(Number(first)).toBeGreaterThan(50)
+    expect(Number(second)).toBeLessThan(Number(first) + 60)
+    expect(err).toMatch(/\(\d+ cached/)
+  })
+
   test('refuses invalid arguments', async () => {
     const file = join(folder, 'bad.ft')
     await writeFile(file, 'no prefix')
@@ -324,7 +376,7 @@ describe('foretoken prefix', () => {
     expect(await refused('prefix', 'save', file, '--system', 'x', '--prompt-file', file)).toContain(
       'needs either --system',
     )
-    expect(await refused('prefix', 'keep', file)).toContain('save FILE or load FILE')
+    expect(await refused('prefix', 'keep', file)).toContain('or load FILE')
     expect((await readFile(file, 'utf8')).length).toBe(9)
   })
 })

@@ -418,6 +418,34 @@ test('a tool that failed without a word says so to the model', async () => {
   expect(failed).toBeGreaterThan(empty)
 })
 
+test.each<[string, object[], object[], string]>([
+  [
+    'two results of one call',
+    [{ type: 'tool_use', id: 'c1', name: 'clock', input: {} }],
+    [
+      { type: 'tool_result', tool_use_id: 'c1', content: 'a' },
+      { type: 'tool_result', tool_use_id: 'c1', content: 'b' },
+    ],
+    'messages[2].content[1].tool_use_id: this is a second result',
+  ],
+  [
+    'two calls of one id',
+    [1, 2].map(() => ({ type: 'tool_use', id: 'c1', name: 'clock', input: {} })),
+    [{ type: 'tool_result', tool_use_id: 'c1', content: 'a' }],
+    'messages[1].content[1].id: two calls',
+  ],
+])('%s are refused', async (_, calls, results, message) => {
+  const messages = [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: calls },
+    { role: 'user', content: results },
+  ]
+  const tools = [{ name: 'clock', input_schema: { type: 'object' } }]
+  const response = await ask(app, { model: 'tiny', tools, messages, max_tokens: 1 }, { path: '/v1/messages' })
+  expect(response.status).toBe(400)
+  expect(await response.text()).toContain(message)
+})
+
 test.each([
   ['as the model writes calls, one at a time', undefined, false],
   ['one at a time', true, false],

@@ -17,6 +17,33 @@ const wasm = await loadWasm('simd128')
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-deploy-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+const text = 'A text that comes again in many prompts, and is kept for them.'
+
+test('chunks are counted, and those of another model are refused', async () => {
+  const maker = await Engine.load(tinyFiles({ type: 'q8_0' }), { wasm })
+  const chunks = memorySource('docs.chunks', await maker.saveChunks([text]))
+  const out = join(folder, 'chunks')
+  const { plan, settings, files } = await prepare(tinyFiles({ type: 'q8_0' }), out, { context: 128, chunks: [chunks] })
+  expect(files).toContain('chunks-0-000.bin')
+  expect([plan.chunks, settings.chunkBytes]).toEqual([2 * text.length * 2 * 256, plan.chunks])
+  const engine = await loadPrepared(folderStore(out), { wasm })
+  await engine.close()
+  await maker.close()
+  const least = plan.total - 1
+  await expect(
+    prepare(tinyFiles({ type: 'q8_0' }), join(folder, 'less'), {
+      context: 128,
+      streams: 1,
+      chunks: [chunks],
+      limit: least / 4,
+    }),
+  ).rejects.toMatchObject({ code: 'out_of_memory' })
+  await expect(
+    prepare(tinyFiles({ type: 'q8_0', seed: 3 }), join(folder, 'other'), { context: 128, chunks: [chunks] }),
+  ).rejects.toMatchObject({ code: 'wrong_model' })
+  expect(readdirSync(folder)).not.toContain('other')
+})
+
 const settings = { context: 256, kvTokens: 512, kv: 'int8', passTokens: 64, streams: 2 } as const
 
 describe('the plan', () => {

@@ -100,6 +100,14 @@ describe.each(names)('%s', (name) => {
   })
 })
 
+test('a cache_control that asks for nothing marks nothing', async () => {
+  for (const cache_control of [null, false]) {
+    const messages = asked([0, 1], { cache_control })
+    const { usage } = await post('messages', { messages, foretoken: { chunks: true } })
+    expect(usage.foretoken.verified).toBeUndefined()
+  }
+})
+
 test('chunks of one tenant are not those of another', async () => {
   const order = [0, 2]
   await post('chat', apis.chat.body(order, true), testKeys.one)
@@ -115,6 +123,44 @@ test('chunks of one tenant are not those of another', async () => {
   expect(await asked(testKeys.two, [2, 0])).toBeUndefined()
   expect(await asked(testKeys.one, [2, 0])).toBeGreaterThan(100)
   await fresh.close()
+})
+
+describe('paragraphs', () => {
+  const text = (order: readonly number[]) => `${order.map((index) => documents[index]).join('\n\n')}\n\n${question}`
+  const auto = { foretoken: { chunks: 'auto' } }
+  const ways: Record<string, [path: string, body: (order: readonly number[]) => object]> = {
+    chat: ['/v1/chat/completions', (order) => ({ messages: [{ role: 'user', content: text(order) }], max_tokens: 4 })],
+    messages: ['/v1/messages', (order) => ({ messages: [{ role: 'user', content: text(order) }], max_tokens: 4 })],
+    responses: ['/v1/responses', (order) => ({ input: text(order), max_output_tokens: 4, store: false })],
+    completions: ['/v1/completions', (order) => ({ prompt: text(order), max_tokens: 4 })],
+  }
+
+  test.each(Object.entries(ways))('of %s that come again are placed, if that is asked for', async (_, [path, body]) => {
+    const fresh = await tinyEngine({ schedule: { refineMs: 0 }, prefixBytes: 0 })
+    const other = createApp({ engine: fresh, config: testConfig })
+    const placed = async (order: readonly number[], more: object) => {
+      const request = { model: 'tiny', temperature: 0, ...body(order), ...more }
+      const response = await ask(other, request, { path, key: testKeys.one })
+      const said = await response.text()
+      expect(response.status, said).toBe(200)
+      await fresh.keepChunks()
+      return JSON.parse(said).usage.foretoken.placed_tokens
+    }
+    expect(await placed([0, 1], auto)).toBeUndefined()
+    expect(await placed([1, 2, 0], auto)).toBeUndefined()
+    expect(await placed([0, 2, 1], {})).toBeUndefined()
+    expect(await placed([0, 2, 1], auto)).toBe(documents[0]!.length + documents[1]!.length - 16)
+    await fresh.close()
+  })
+
+  test('are not found in token ids, and no other value is taken', async () => {
+    const status = async (path: string, body: object) =>
+      (await ask(app, { model: 'tiny', max_tokens: 1, ...body }, { path })).status
+    expect(await status('/v1/completions', { prompt: [1, 2, 3], ...auto })).toBe(400)
+    const messages = [{ role: 'user', content: 'x' }]
+    expect(await status('/v1/chat/completions', { messages, foretoken: { chunks: true } })).toBe(400)
+    expect(await status('/v1/messages', { messages, foretoken: { chunks: 'all' } })).toBe(400)
+  })
 })
 
 test('what is not a mark is refused, and auto needs a predictor', async () => {

@@ -239,6 +239,20 @@ describe('a failure', () => {
     ['a schema from elsewhere', '/api/chat', { format: { $ref: 'https://example.org/a.json' } }, 400, /example\.org/],
     ['another format', '/api/generate', { format: 'xml' }, 400, /format/],
     ['a tool without a function', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools\[0\]\.function/],
+    [
+      'two results of one call',
+      '/api/chat',
+      {
+        messages: [
+          { role: 'user', content: 'x' },
+          { role: 'assistant', tool_calls: [{ function: { name: 'clock', arguments: {} } }] },
+          { role: 'tool', tool_name: 'clock', content: '1' },
+          { role: 'tool', tool_name: 'clock', content: '2' },
+        ],
+      },
+      400,
+      /messages\[3\]\.tool_name: this is a second result/,
+    ],
     ['two tools of one name', '/api/chat', { tools: [clock, clock] }, 400, /two tools.*clock|clock.*twice/],
     ['images', '/api/chat', { messages: [{ role: 'user', content: '', images: ['x'] }] }, 400, /messages\[0\]\.images/],
     [

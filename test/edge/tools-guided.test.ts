@@ -56,6 +56,20 @@ describe('a random model that is kept to its tools', () => {
     expect(await refusal(await ask(app, chatBody({ tools })))).toMatchObject({ status: 400 })
   })
 
+  test.each<[string, object, RegExp]>([
+    ['that the engine refuses', { if: { type: 'string' } }, /the parameters of the tool second at .*: .*if/],
+    ['that is refused before', { contentEncoding: 'rot13' }, /the parameters of the tool second at .*rot13/],
+  ])('a keyword in a tool’s schema %s names the tool', async (_, property, message) => {
+    const parameters = { type: 'object', properties: { a: property } }
+    const tools = ['first', 'second'].map((name, index) => ({
+      type: 'function',
+      function: { name, parameters: index === 0 ? schema : parameters },
+    }))
+    const refused = await refusal(await ask(app, chatBody({ tools })))
+    expect(refused).toMatchObject({ status: 400, param: 'tools' })
+    expect(refused.message).toMatch(message)
+  })
+
   test('text of one shape, or a call', async () => {
     const response_format = { type: 'json_schema', json_schema: { name: 'x', schema } }
     const request = chatBody({ tools: [clock], response_format, temperature: 1, seed: 5, max_tokens: 300 })

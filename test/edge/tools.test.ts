@@ -280,6 +280,27 @@ describe('refusals', () => {
     ],
     ['a result of another call', history(call({}), { tool_call_id: 'b' }), 'messages[2].tool_call_id', /other ids/],
     [
+      'two results of one call',
+      {
+        messages: [...history(call({})).messages, { role: 'tool', tool_call_id: 'a', content: 'y' }],
+      },
+      'messages[3].tool_call_id',
+      /second result of call "a"/,
+    ],
+    [
+      'two calls of one id',
+      {
+        messages: [
+          { role: 'user', content: 'x' },
+          { role: 'assistant', tool_calls: [call({}), call({})] },
+          { role: 'tool', tool_call_id: 'a', content: 'x' },
+        ],
+      },
+      'messages[1].tool_calls[1].id',
+      /two calls have the id "a"/,
+    ],
+    ['a choice that another API has', { tool_choice: 'any' }, 'tool_choice', /"none" or "auto" or "required"/],
+    [
       'a choice that is not there',
       { tool_choice: { type: 'function', function: { name: 'nothing' } } },
       'tool_choice',

@@ -25,7 +25,10 @@ const folder = mkdtempSync(join(tmpdir(), 'foretoken-worker-'))
 const out = join(folder, 'tiny')
 /** Without room for the grammar engine. */
 const plain = join(folder, 'plain')
+/** With chunks. */
+const known = join(folder, 'known')
 const files = tinyFiles({ type: 'q8_0', layers: 7 })
+const texts = ['The mill at the river burnt down twice.', 'A harbour needs a wall, a light and a dog.']
 const saved = { ...process.env }
 let harness: TestHarness
 
@@ -60,6 +63,10 @@ beforeAll(async () => {
   await bare.close()
   await prepare(files, out, { predictor, shardBytes: 1 << 20, context: 200, guides: true })
   await prepare(files, plain, { shardBytes: 1 << 20, context: 200 })
+  const maker = await Engine.load(files, { wasm, kv: 'int8' })
+  const chunks = memorySource('docs.chunks', await maker.saveChunks(texts))
+  await maker.close()
+  await prepare(files, known, { shardBytes: 1 << 20, context: 200, chunks: [chunks] })
 })
 afterAll(() => {
   process.env = saved
@@ -97,6 +104,39 @@ describe('a Worker with a tiny model in R2', () => {
     await upload(plain)
     expect(await ask({ prompt, guide: { kind: 'json_object' } })).toMatchObject({ error: { code: 'unsupported' } })
     expect((await ask(request)).ids).toHaveLength(8)
+  })
+
+  test('that starts cold places chunks that it has not computed', async () => {
+    await upload(known)
+    const parts = [[...prompt.slice(0, 20)], ...texts.toReversed().map((text) => [...Buffer.from(text)]), [1, 2, 3]]
+    const ids = parts.flat()
+    const [opening, first, second] = parts.map(({ length }) => length) as [number, number, number]
+    const ranges = [
+      { from: opening, to: opening + first },
+      { from: opening + first, to: opening + first + second },
+    ]
+    const marked = { prompt: ids, chunks: ranges, prefill: 'predicted', maxTokens: 8, ignoreEos: true } as const
+    const wasm = await loadWasm()
+    // Computed here, as another prompt brought them.
+    const here = await Engine.load(files, { wasm, kv: 'int8', context: 200, prefixBytes: 0 })
+    await here.submit({ ...marked, maxTokens: 1 }).result()
+    await here.keepChunks()
+    const want = await here.submit(marked).result()
+    await here.close()
+    expect(want.placed_tokens).toBe(first + second - 16)
+    expect(await ask(marked)).toMatchObject({ ids: want.ids, placed_tokens: want.placed_tokens, prefill: 'predicted' })
+    // Others are not kept: memory is planned for those of the file.
+    const { chunks, settings } = JSON.parse(readFileSync(join(known, 'manifest.json'), 'utf8'))
+    expect(chunks).toHaveLength(1)
+    expect(settings.chunkBytes).toBe(7 * (first + second) * 2 * 256)
+  })
+
+  test('refuses chunks that were altered', async () => {
+    await upload(known)
+    const bytes = readFileSync(join(known, 'chunks-0-000.bin'))
+    bytes[bytes.length - 5]! ^= 1
+    await (await bucket()).put('chunks-0-000.bin', bytes)
+    expect(await ask(request)).toMatchObject({ error: { code: 'checksum' } })
   })
 
   test('reports which shard is missing, and answers once it is there', async () => {

@@ -51,6 +51,7 @@ const kv = { codec: 'f32', key }
 const nearlyFull = Array.from({ length: 253 }, (_, at) => 3 + (at % 200))
 const forty = Array.from({ length: 40 }, (_, at) => at)
 const file = await engine.savePrefix('x'.repeat(100))
+const chunks = await engine.saveChunks(['x'.repeat(40)])
 async function* nothing(): AsyncGenerator<Uint8Array<ArrayBuffer>> {}
 
 const target = {
@@ -82,6 +83,7 @@ const methods: Readonly<Record<string, [checks: object, right: Fields, call: Cal
   'Engine.promptIds': [promptIdsChecks, {}, (options) => engine.promptIds('abc', options)],
   'Engine.prefill': [prefillChecks, {}, async (options) => (await engine.prefill(prompt, options)).release()],
   'Engine.loadPrefix': [expectChecks, {}, async (options) => (await engine.loadPrefix(file, options)).release()],
+  'Engine.loadChunks': [expectChecks, {}, async (options) => (await engine.loadChunks(chunks, options)).release()],
   'Engine.kvOf': [kvChecks, kv, (options) => read(engine.kvOf(forty, options))],
   'Engine.expectKv': [expectChecks, {}, (options) => engine.expectKv(forty, options).release()],
   'ExpectedKv.receive': [
@@ -144,6 +146,9 @@ const places: Readonly<Record<string, (value: never) => unknown>> = {
   'Engine.savePrefix': (value) => engine.savePrefix(value),
   'Engine.loadPrefix': (value) => engine.loadPrefix(value),
   'Engine.loadPrefix, options': async (options) => (await engine.loadPrefix(file, options)).release(),
+  'Engine.saveChunks': (value) => engine.saveChunks(value),
+  'Engine.loadChunks': (value) => engine.loadChunks(value),
+  'Engine.loadChunks, options': async (options) => (await engine.loadChunks(chunks, options)).release(),
   'Engine.kvOf': (value) => read(engine.kvOf(value, kv as never)),
   'Engine.kvOf, options': (options) => read(engine.kvOf(forty, options)),
   'Engine.expectKv': (value) => engine.expectKv(value).release(),

@@ -160,6 +160,8 @@ const calls: Record<string, Call> = {
   },
   savePrefix: (opening) => engine.savePrefix(opening),
   loadPrefix: async (...args) => (await engine.loadPrefix(...(args as [never]))).release(),
+  saveChunks: (texts) => engine.saveChunks(texts),
+  loadChunks: async (...args) => (await engine.loadChunks(...(args as [never]))).release(),
   kvOf: (ids, options) => read(engine.kvOf(ids, options)),
   'kvOf a prompt': (options) => read(engine.kvOf(prompt, options)),
   expectKv: (ids, options) => engine.expectKv(ids, options).release(),

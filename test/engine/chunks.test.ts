@@ -195,6 +195,12 @@ test('a routed service keeps and places chunks here', async () => {
   expect((await result([0, 1])).placed_tokens).toBeUndefined()
   await routed.keepChunks()
   expect((await result([1, 0])).placed_tokens).toBeGreaterThan(60)
+  // Also where the prompt is not prepared before, and from a file, whose chunks have the ids of their texts.
+  const direct = (order: readonly number[]) =>
+    routed.submit({ prompt: asked(order), maxTokens: 2, tenant: 'other' }).result()
+  expect((await direct([0, 1])).placed_tokens).toBeUndefined()
+  await engine.loadChunks(await engine.saveChunks(texts), { tenant: 'other' })
+  expect((await direct([1, 0])).placed_tokens).toBe(texts.join('').length - 2 * chunkHead)
 })
 
 test('the pass size changes no bit', async () => {

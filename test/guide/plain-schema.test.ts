@@ -68,6 +68,35 @@ describe('accepted is what is valid, of', () => {
       tagged,
     ],
     [
+      'references to alternatives that moved',
+      {
+        type: 'object',
+        properties: { one: { $ref: '#/$defs/u/oneOf/0' }, other: { $ref: '#/$defs/u/oneOf/1' } },
+        additionalProperties: false,
+        $defs: { ...$defs, u: { oneOf: [refA, refB] } },
+      },
+      ['{}', '{"one":{"t":"x"}}', '{"other":{"t":"y"}}', '{"one":{"t":"y"}}', '{"other":{"t":"x"}}'],
+    ],
+    [
+      'references to alternatives beside others, and in alternatives',
+      {
+        oneOf: [refA, { ...b, properties: { ...b.properties, a: { $ref: '#/oneOf/0' } } }],
+        anyOf: [{ type: 'object' }],
+        $defs,
+      },
+      ['{"t":"x"}', '{"t":"y","a":{"t":"x"}}', '{"t":"y","a":{"t":"y"}}'],
+    ],
+    [
+      'references to names that match, whose pattern was translated',
+      {
+        type: 'object',
+        patternProperties: { '^\\d$': { type: 'integer' } },
+        properties: { a: { $ref: '#/patternProperties/^\\d$' } },
+        additionalProperties: false,
+      },
+      ['{"a":1}', '{"a":""}', '{"3":1}', '{"3":""}'],
+    ],
+    [
       'what may be null, by reference',
       { oneOf: [{ type: 'null' }, { $ref: '#/$defs/s' }], $defs },
       ['null', '"a"', '1'],

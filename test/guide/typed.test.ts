@@ -39,6 +39,15 @@ test('transforms apply, and rules that no JSON schema has are checked', () => {
   expect(() => even.parse('{"a')).toThrow(/cut/)
 })
 
+test('a number that no double holds is refused, which JSON allows', () => {
+  const guide = jsonGuide({ type: 'array', items: { type: 'number' } })
+  expect(guide.parse('[1e300]')).toEqual([1e300])
+  for (const large of ['1e400', '-1e400', '9'.repeat(400)])
+    expect(() => guide.parse(`[0, ${large}]`)).toThrow(
+      expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(/too large, in 1; give/) }),
+    )
+})
+
 test('a plain JSON schema has the type that the caller names', () => {
   const guide = jsonGuide<{ a: number }>({ type: 'object', properties: { a: { type: 'integer' } } })
   expectTypeOf(guide.parse).returns.toEqualTypeOf<{ a: number }>()

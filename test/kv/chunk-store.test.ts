@@ -45,6 +45,19 @@ describe('ChunkStore', () => {
     }
   })
 
+  test('reads all chunks into one buffer, beside what is kept', async () => {
+    const store = new ChunkStore(1e6, widths)
+    await keep(store, ids(20))
+    await keep(store, ids(20, 100))
+    const [one, other] = [store.get('', ids(20))!, store.get('', ids(20, 100))!]
+    const large = one.read(0, 0, 20).buffer
+    expect([one.read(1, 3, 4), other.read(0, 0, 20), other.read(1, 0, 9)].map(({ buffer }) => buffer)).toEqual([
+      large,
+      large,
+      large,
+    ])
+  })
+
   test('rounds to binary16: no value differs by more than 2 ** -11 of itself', async () => {
     const store = new ChunkStore(1e6, [64])
     const rng = random(5)
@@ -90,6 +103,38 @@ describe('ChunkStore', () => {
     for (let from = 100; from < 2000; from += 100) await keep(store, ids(20, from), 'large')
     expect(store.has('small', ids(20))).toBe(true)
     expect(store.bytes).toBe(4 * 16 * 20)
+  })
+
+  test('keeps chunks of files until they are released, for one tenant or for all', async () => {
+    const store = new ChunkStore(4 * 16 * 20, widths)
+    const layers = () => widths.map((width) => new Uint16Array(20 * width).fill(0x3c00))
+    for (const from of [100, 200, 300]) await keep(store, ids(20, from), 'a')
+    const drops = [store.pin(undefined, ids(20), layers()), store.pin('a', ids(20, 500), layers())]
+    // Chunks of prompts made room.
+    expect([100, 200, 300].map((from) => store.has('a', ids(20, from)))).toEqual([false, true, true])
+    expect([store.has('a', ids(20)), store.has('b', ids(20))]).toEqual([true, true])
+    expect([store.has('a', ids(20, 500)), store.has('b', ids(20, 500))]).toEqual([true, false])
+    expect([...store.get('b', ids(20))!.read(1, 0, 2)]).toEqual([1, 1, 1, 1])
+    for (let from = 1000; from < 2000; from += 100) await keep(store, ids(20, from), 'b')
+    expect([store.bytes, store.room, store.size]).toEqual([4 * 16 * 20, 2 * 16 * 20, 4])
+    expect(store.has('b', ids(20))).toBe(true)
+    // A second file with the same chunk takes nothing, and both hold it.
+    const again = store.pin(undefined, ids(20), layers())
+    expect(store.room).toBe(2 * 16 * 20)
+    expect(() => store.pin(undefined, ids(41, 900), [])).toThrow(
+      expect.objectContaining({
+        code: 'out_of_memory',
+        message: expect.stringMatching(/656 bytes, and 640 of 1280 are free/),
+      }),
+    )
+    expect(await keep(store, ids(41, 900))).toBe(false)
+    for (const drop of [...drops, ...drops]) drop()
+    expect([store.has('a', ids(20)), store.has('a', ids(20, 500))]).toEqual([true, false])
+    again()
+    expect([store.has('a', ids(20)), store.room]).toEqual([false, 4 * 16 * 20])
+    store.clear()
+    drops[0]!()
+    expect([store.bytes, store.size]).toEqual([0, 0])
   })
 
   test('keeps no chunk with values that binary16 does not have, nor one that could not be read', async () => {

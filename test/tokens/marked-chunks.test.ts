@@ -4,6 +4,9 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { folderFiles } from '../../node/model-files.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { type ChatMessage, Engine, type PreparedPrompt, type TextPart } from '../../src/index.ts'
+import { chunkSteps } from '../../src/tokens/marked-chunks.ts'
+import { paragraphsOf } from '../../src/tokens/paragraphs.ts'
+import { toEnd } from '../../src/tokens/tokenizer.ts'
 import { nodeText } from '../../workers/node.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -107,4 +110,64 @@ describe('marks', async () => {
     await other.close()
     await alone.close()
   })
+})
+
+test('the work of looking grows with the length of a prompt, also for parts that are nowhere', () => {
+  const looked = (paragraphs: number) => {
+    let looks = 0
+    const text = Array.from({ length: paragraphs }, (_, i) => `Paragraph ${i} of a text.`).join('\n\n')
+    const ids = new Proxy(
+      Array.from({ length: 30 * paragraphs }, () => 7),
+      {
+        get(target, key) {
+          if (typeof key === 'string' && /^\d/.test(key)) looks++
+          return Reflect.get(target, key)
+        },
+      },
+    )
+    const tokenizer = {
+      *encodeSteps(part: string) {
+        yield
+        return [...Buffer.from(part)]
+      },
+    }
+    expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
+    return looks
+  }
+  // Nearly the same everywhere: each place is compared far.
+  const repeated = (length: number) => {
+    let looks = 0
+    const ids = new Proxy(new Array<number>(length).fill(97), {
+      get(target, key) {
+        if (typeof key === 'string' && /^\d/.test(key)) looks++
+        return Reflect.get(target, key)
+      },
+    })
+    const tokenizer = {
+      *encodeSteps(part: string) {
+        yield
+        return [...Buffer.from(part)]
+      },
+    }
+    const text = `${'a'.repeat(length / 2)}bcdefgh\n\n`.repeat(4)
+    expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
+    return looks
+  }
+  expect(repeated(4000) / repeated(400)).toBeLessThan(12)
+  const [short, long] = [looked(100), looked(1000)]
+  expect(short).toBeGreaterThan(1000)
+  expect(long / short).toBeLessThan(12)
+})
+
+test.each<[string, string[]]>([
+  ['one text\nof two lines', ['one text\nof two lines']],
+  [
+    'first of them\n\nsecond of them\n \t\n\n  third of them  \n\n',
+    ['first of them', 'second of them', 'third of them'],
+  ],
+  ['windows text\r\n\r\nhas other ends', ['windows text', 'has other ends']],
+  ['short\n\n\n\nalso', []],
+  ['', []],
+])('paragraphs of %j', (text, paragraphs) => {
+  expect([...paragraphsOf(text)]).toEqual(paragraphs)
 })
