@@ -207,19 +207,23 @@ describe('a published config.json', () => {
     expect(none.spec.layers[1]!.attention).toEqual({ scale: 1 / 16 })
   })
 
-  test('of Phi-4-mini turns three quarters of a head, for the short context', async () => {
+  test('of Phi-4-mini turns three quarters of a head, by other factors beyond its first context', async () => {
     const { spec, config, warnings } = await opened('tiny-phi3', phi4)
-    expect(warnings).toEqual([expect.stringMatching(/contexts end at 4096 tokens of 131072/)])
-    expect(config.maxContext).toBe(4096)
+    expect(warnings).toEqual([])
+    expect(config.maxContext).toBe(131_072)
     expect(spec.layers[0]!.rope).toEqual({
       headDim: 16,
       turned: 12,
       theta: 1e4,
       pairs: 'half',
       divisors: [1, 1, 1, 1, 1, 1],
+      long: { beyond: 4096, divisors: [1, 2, 3, 4, 5, 6] },
       amplitude: Math.sqrt(1 + Math.log(32) / Math.log(4096)),
     })
     expect(spec.layers[0]!.attention.window).toBeUndefined()
+    const short = await opened('tiny-phi3', { ...phi4, max_position_embeddings: 4096 })
+    expect(short.config.ropeLong).toBeUndefined()
+    expect(short.spec.layers[0]!.rope).not.toHaveProperty('long')
   })
 
   test('of SmolLM3 does not rotate every fourth layer', async () => {
