@@ -232,6 +232,8 @@ export interface LayerSpec extends LayerShape {
   }
   /** RMS norm of q and k before RoPE: on each head (`heads`), or on all heads at once (`rows`). */
   readonly qkNorms: 'none' | 'heads' | 'rows'
+  /** Whether these norms come after RoPE. Default false. */
+  readonly qkNormsTurned?: boolean
   /** Biases of the projections to q, k and v, and of the one back. */
   readonly biases: { readonly qkv: boolean; readonly output: boolean }
   /** Absent for a layer without position embedding. */

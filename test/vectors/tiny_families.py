@@ -13,6 +13,7 @@ tiny-granite: factors of embeddings, scores, what layers add, and logits.
 tiny-olmo2: norms behind both halves only, and norms of q and k over all heads.
 tiny-exaone4, tiny-exaone4-windows: norms behind both halves only, and norms of q and k on heads; in the second windows on
     three of four layers, and no RoPE on the others. Only as a folder.
+tiny-hunyuan-dense: norms of q and k on heads behind RoPE, whose base is stretched by an alpha.
 tiny-ministral: windows on every second layer of a mistral. Only as a folder.
 tiny-lfm2: gated short convolutions beside attention, which differ from it in the width that they keep for a token.
 
@@ -293,6 +294,14 @@ def main() -> None:
         rope_parameters=plain,
         sliding_window=24,
         sliding_window_pattern=4,
+        tie_word_embeddings=True,
+    )
+    save(
+        "tiny-hunyuan-dense",
+        "HunYuanDenseV1",
+        22,
+        head_dim=16,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 30.0},
         tie_word_embeddings=True,
     )
     save(

@@ -18,6 +18,8 @@ NAMES = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.key_layernorm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
@@ -51,7 +53,8 @@ ADJACENT = ("smollm3", "granite")
 
 def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> None:
     config = model.config
-    family = {"gemma3_text": "gemma3"}.get(config.model_type, config.model_type)
+    names = {"gemma3_text": "gemma3", "hunyuan_v1_dense": "hunyuan-dense"}
+    family = names.get(config.model_type, config.model_type)
     gemma = family.startswith("gemma")
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     rope = config.rope_parameters
@@ -73,7 +76,9 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.norm_eps if family == "lfm2" else config.rms_norm_eps)
-    writer.add_rope_freq_base(rope["rope_theta"])
+    # The converter stretches the base of Hunyuan's RoPE, in place of a scaling.
+    stretch = rope.get("alpha", 1) ** (head_dim / (head_dim - 2))
+    writer.add_rope_freq_base(rope["rope_theta"] * stretch)
     if rope["rope_type"] == "linear":
         writer.add_string(f"{family}.rope.scaling.type", "linear")
         writer.add_rope_scaling_factor(rope["factor"])
