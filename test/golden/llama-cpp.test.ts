@@ -53,16 +53,8 @@ async function follow(files: ModelFiles, cases: Cases, options: Partial<EngineOp
 
 test('the ids are of every family that has a GGUF here, and of every format', () => {
   const names = [
-    'exaone4',
-    'gemma2',
-    'gemma3',
-    'granite',
-    'hunyuan-dense',
-    'lfm2',
-    'mistral',
-    'olmo2',
-    'phi3',
-    'smollm3',
+    ...['exaone4', 'gemma2', 'gemma3', 'granite', 'hunyuan-dense', 'lfm2', 'llama3', 'mistral', 'olmo2', 'phi3'],
+    ...['qwen2', 'qwen3', 'smollm3'],
   ]
   expect(families.map(([folder]) => folder)).toEqual(names.map((name) => `tiny-${name}`))
   expect(formats.map(([type]) => type)).toEqual(Object.keys(tensorBlocks))

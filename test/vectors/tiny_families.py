@@ -15,6 +15,7 @@ tiny-exaone4, tiny-exaone4-windows: norms behind both halves only, and norms of 
     three of four layers, and no RoPE on the others. Only as a folder.
 tiny-hunyuan-dense: norms of q and k on heads behind RoPE, whose base is stretched by an alpha.
 tiny-ministral: windows on every second layer of a mistral. Only as a folder.
+tiny-llama3, tiny-qwen2, tiny-qwen3: only the GGUFs of models that tiny.py makes, and removes when it makes them again.
 tiny-lfm2: gated short convolutions beside attention, which differ from it in the width that they keep for a token.
 
 Needs: torch, transformers, tokenizers, gguf. Writes test/vectors/tiny-NAME/, with the GGUF in gguf/ as llama.cpp's
@@ -182,6 +183,19 @@ def save(
     print(name, sum(each.stat().st_size for each in folder.rglob("*")), "bytes")
 
 
+def twin(name: str, dtype: torch.dtype = torch.float16) -> None:
+    """Writes the GGUF of a model that `tiny.py` made. Its golden file stays as it is."""
+    if len(sys.argv) > 1 and name not in sys.argv[1:]:
+        return
+    folder = Path(__file__).parent / name
+    path = folder / "gguf" / f"{name}.gguf"
+    path.parent.mkdir(exist_ok=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    _, pieces = byte_level()
+    save_gguf(path, model, pieces, MERGES, TEMPLATE, dtype)
+    print(path, path.stat().st_size, "bytes")
+
+
 def main() -> None:
     slides = ["sliding_attention"] * 5 + ["full_attention"]
     save(
@@ -315,6 +329,9 @@ def main() -> None:
         layer_types=["full_attention", "sliding_attention"],
         tie_word_embeddings=False,
     )
+    twin("tiny-llama3", torch.float32)
+    twin("tiny-qwen2")
+    twin("tiny-qwen3")
 
 
 if __name__ == "__main__":
