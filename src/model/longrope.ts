@@ -31,8 +31,16 @@ export function longRopeOfJson(json: Json, name: string, maxContext: number, whe
     throw bad(key, 'a list of numbers')
   }
   const [short, long] = [factorsOf('short_factor'), factorsOf('long_factor')]
-  const original = json.original_max_position_embeddings ?? scaling.original_max_position_embeddings
-  if (!isWhole(original, 1)) throw bad('original_max_position_embeddings', 'a number of tokens')
+  const first = 'original_max_position_embeddings'
+  const original = json[first] ?? scaling[first]
+  if (!isWhole(original, 1))
+    throw new ForetokenError('bad_model', `${where}: ${first} is ${show(original)}; expected a number of tokens`)
+  const odd = ['short_mscale', 'long_mscale'].find((key) => scaling[key] !== undefined)
+  if (odd !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: ${name}.${odd} is ${show(scaling[odd])}; one attention_factor for short and long sequences is run`,
+    )
   const factor = scaling.factor ?? maxContext / original
   if (typeof factor !== 'number') throw bad('factor', 'a number')
   const amplitude = scaling.attention_factor ?? amplitudeOf(factor, original)

@@ -161,6 +161,24 @@ describe('RoPE scaling', () => {
       /4 factors, one of them 0;/,
     ],
     [
+      {
+        rope_scaling: { type: 'longrope', short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1] },
+        original_max_position_embeddings: -3,
+      },
+      'bad_model',
+      /: original_max_position_embeddings is -3; expected a number of tokens/,
+    ],
+    [
+      {
+        rope_scaling: {
+          ...{ type: 'longrope', short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], long_mscale: 1.2 },
+          original_max_position_embeddings: 64,
+        },
+      },
+      'unsupported',
+      /long_mscale is 1.2; one attention_factor/,
+    ],
+    [
       { rope_scaling: { type: 'longrope', short_factor: [1, 1, 1, 1], original_max_position_embeddings: 64 } },
       'bad_model',
       /long_factor is undefined; expected a list of numbers/,
