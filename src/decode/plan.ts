@@ -177,7 +177,7 @@ export class Planner {
     const tasks = [...this.#tasks]
     const { budget } = this.#policy
     const standings = this.#accounts.standingOf
-    // What an answer was checked by must not change before it has been checked.
+    // An answer is checked by the factors with which its tokens were chosen, before it grows on.
     const streams = streamsInOrder(
       tasks.filter((task) => !task.outgrown),
       standings,
