@@ -61,8 +61,10 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
+  // Before workers are started, which it would leave running.
+  const integers = attendsInIntegers(core, options.attention ?? 'auto')
   const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
-  return new WasmBackend(core, threads, workers, attendsInIntegers(core, options.attention ?? 'auto'))
+  return new WasmBackend(core, threads, workers, integers)
 }
 
 /** Throws `unsupported`. */
