@@ -112,6 +112,8 @@ export interface ModelConfig extends LayerShape {
    * `rope_freqs.weight`; absent if all are 1.
    */
   readonly ropeDivisors?: readonly number[]
+  /** LongRoPE: what takes the place of `ropeDivisors` in long sequences; absent if none does. */
+  readonly ropeLong?: LongRope
   /** True if the vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
   /**
@@ -160,6 +162,14 @@ export interface ModelConfig extends LayerShape {
   readonly perLayer?: readonly LayerShape[]
 }
 
+/** Divisors of the frequencies of long sequences (LongRoPE, arXiv 2402.13753). */
+export interface LongRope {
+  /** Tokens of the longest sequence that does without them. */
+  readonly beyond: number
+  /** Divisors of all tokens of a longer sequence, from the first on, (turned / 2). */
+  readonly divisors: readonly number[]
+}
+
 /** A rotary position embedding. */
 export interface RopeSpec {
   readonly headDim: number
@@ -174,6 +184,8 @@ export interface RopeSpec {
   readonly pairs: 'half' | 'adjacent'
   /** Divisors of the frequencies, (turned / 2); absent if all are 1. */
   readonly divisors?: readonly number[]
+  /** Divisors of segments that are `long`. Default `divisors`. */
+  readonly long?: LongRope
   /** Factor of the components that turn. Default 1. */
   readonly amplitude?: number
 }
@@ -220,6 +232,8 @@ export interface LayerSpec extends LayerShape {
   }
   /** RMS norm of q and k before RoPE: on each head (`heads`), or on all heads at once (`rows`). */
   readonly qkNorms: 'none' | 'heads' | 'rows'
+  /** Whether these norms come after RoPE. Default false. */
+  readonly qkNormsTurned?: boolean
   /** Biases of the projections to q, k and v, and of the one back. */
   readonly biases: { readonly qkv: boolean; readonly output: boolean }
   /** Absent for a layer without position embedding. */

@@ -48,6 +48,8 @@ export interface Segment {
    * `past`.
    */
   readonly position?: number
+  /** Whether it turns by the divisors of long sequences, see `Sequence.expect`. Default false. */
+  readonly long?: boolean
   /** Ids of the pages that hold tokens 0..past+length-1, in order. */
   readonly pages: readonly number[]
   /** States of a sequence whose cache is not exact yet. */

@@ -156,6 +156,7 @@ export class Planner {
     this.#turnedDown.clear()
     this.#closed = false
     this.#held.clear()
+    for (const task of this.#tasks) if (task.outgrown && task.inexact === 0) this.#preempt(task)
     const wanted = this.#wanted()
     if (wanted.length === 0 && this.#failures.length === 0 && this.#tasks.size > 0) this.#unblock()
     const waiting = this.#waiting(wanted)
@@ -176,7 +177,11 @@ export class Planner {
     const tasks = [...this.#tasks]
     const { budget } = this.#policy
     const standings = this.#accounts.standingOf
-    const streams = streamsInOrder(tasks, standings)
+    // An answer is checked by the factors with which its tokens were chosen, before it grows on.
+    const streams = streamsInOrder(
+      tasks.filter((task) => !task.outgrown),
+      standings,
+    )
     const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
     const growing = new Set(steps.map(({ candidate }) => candidate))
     const admit = (task: Task, limit: number) => this.#admit(task, limit, growing)
@@ -257,7 +262,8 @@ export class Planner {
     const asked = performance.now()
     // The states of cached tokens could not be read, nor the scores that are to be checked.
     const unread = task.checks(0, tokens.length) > 0 ? tokens.slice(0, task.unchecked.from + 1) : tokens
-    if (!task.reads) sequence.adopt(this.#prefixes.match(tenant, unread))
+    sequence.expect(task.held)
+    if (!task.reads) sequence.adopt(this.#prefixes.match(tenant, unread, sequence.long))
     const cached = sequence.length
     task.placements = this.#placements(task)
     const known = performance.now()

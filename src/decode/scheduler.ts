@@ -162,7 +162,8 @@ export class Scheduler {
     if (this.#closed) throw closedError()
     this.#check(job)
     this.#makeRoom(job.tenant)
-    const task = new Task(job, this.#added++, this.#cache.open(), this.#knownOf(job))
+    const sequence = this.#cache.open(job.promptTokens ?? job.ids.length)
+    const task = new Task(job, this.#added++, sequence, this.#knownOf(job, sequence.long))
     const { signal } = job
     const cancel = () => this.#end(task, cancelled(signal?.reason))
     if (signal && !signal.aborted) {
@@ -218,9 +219,9 @@ export class Scheduler {
   }
 
   /** Returns how many tokens of a job need not be run, as far as is known. */
-  #knownOf({ tenant, ids, mode, chunks, states, kv }: Job): number {
+  #knownOf({ tenant, ids, mode, chunks, states, kv }: Job, long: boolean): number {
     if (states || kv) return 0
-    const cached = this.#prefixes.known(tenant, ids)
+    const cached = this.#prefixes.known(tenant, ids, long)
     if (!this.#chunks || !chunks || !mode || mode === 'exact') return cached
     const placements = placementsOf(this.#chunks, { tenant, ids, chunks }, cached)
     return ids.length - rowsBetween(placements, cached, ids.length)

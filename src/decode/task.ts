@@ -15,6 +15,8 @@ import { type Candidate, lagOf } from './policy.ts'
 export interface Job {
   /** Token ids of the prompt: at least one, all in the vocabulary. */
   readonly ids: readonly number[]
+  /** Tokens of the prompt that `ids` begins, if they are not all of it. Default `ids.length`. */
+  readonly promptTokens?: number
   /** The tenant whose cached prefixes it may use. */
   readonly tenant: string
   /** How the prompt's K and V are made. Default `exact`. */
@@ -173,6 +175,19 @@ export class Task implements Candidate {
     return this.job.states !== undefined || this.job.kv !== undefined
   }
 
+  /** Number of tokens that its sequence is prepared for, see `Sequence.expect`. */
+  get held(): number {
+    return Math.max(this.tokens.length, this.job.promptTokens ?? 0)
+  }
+
+  /**
+   * Whether its next token does not fit into its sequence as it is, so that all its tokens have to be
+   * read again.
+   */
+  get outgrown(): boolean {
+    return this.running && this.sequence.outgrows(this.tokens.length)
+  }
+
   /** Number of its tokens that its cache does not hold. */
   get unread(): number {
     return this.tokens.length - this.sequence.length
@@ -207,6 +222,7 @@ export class Task implements Candidate {
    * 0 once it should be.
    */
   get lag(): number {
+    if (this.outgrown) return 0
     const { length } = this.job.ids
     return Math.max(0, lagOf(length) - (this.tokens.length - length) + 1)
   }
@@ -242,6 +258,7 @@ export class Task implements Candidate {
   /** Lets later requests reuse what this one has computed exactly. */
   keepIn(prefixes: PrefixIndex): void {
     if (this.reads) return
-    prefixes.insert(this.tenant, this.tokens.slice(0, this.sequence.exact), this.sequence.pages)
+    const { exact, pages, long } = this.sequence
+    prefixes.insert(this.tenant, this.tokens.slice(0, exact), pages, long)
   }
 }

@@ -153,7 +153,7 @@ export class Engine implements TextService {
     this.guides = guides
     this.#model = model
     this.kvType = settings.model.kv
-    this.#cache = new PagedCache(model.pool, pages, context)
+    this.#cache = new PagedCache(model.pool, pages, context, model.config.ropeLong?.beyond)
     if (settings.prefixBytes === undefined)
       this.#cache.growsTo = pagesBeforeEvicting(pages, context, model.pool.pageBytes)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)

@@ -92,5 +92,5 @@ async function loadAuxiliary(
   const options = { passTokens, logitRows: 1, kv, signal, ...(pageEntries !== undefined && { pageEntries }) }
   const model = await LoadedModel.load(backend, archive, options)
   // It has as many pages as the base, so that a prompt that fits into one fits into the other.
-  return { model, cache: new PagedCache(model.pool, pages, context) }
+  return { model, cache: new PagedCache(model.pool, pages, context, model.config.ropeLong?.beyond) }
 }

@@ -55,13 +55,13 @@ export class SavedPrefixes {
    */
   async load(file: Uint8Array, tenant: string): Promise<LoadedPrefix> {
     const { ids, pages } = await decodePrefix(file, this.#binding)
-    const sequence = this.#cache.open()
+    const sequence = this.#cache.open(ids.length)
     try {
       sequence.extend(ids.length, 0)
       pages.forEach((bytes, index) => {
         this.#cache.pool.writePage(at(sequence.pages, index), bytes)
       })
-      this.#prefixes.insert(tenant, ids, sequence.pages)
+      this.#prefixes.insert(tenant, ids, sequence.pages, sequence.long)
       return { tokens: ids.length, release: () => sequence.release() }
     } catch (error) {
       sequence.release()

@@ -65,7 +65,7 @@ async function read(
   prompts: readonly (readonly number[])[],
   options: PrefillRequest,
 ): Promise<Session[]> {
-  const packed = prompts.map((ids) => ({ ids, sequence: cache.open() }))
+  const packed = prompts.map((ids) => ({ ids, sequence: cache.open(ids.length) }))
   try {
     for (const { ids, sequence } of packed) sequence.reserve(ids.length)
     const onPrefill = new Callback('onPrefill', options.onPrefill)

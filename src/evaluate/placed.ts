@@ -70,7 +70,7 @@ async function computed(
 ) {
   const reader = store.reader(sinks.length, ids.length)
   const all = [...sinks, ...ids]
-  const alone = cache.open()
+  const alone = cache.open(all.length)
   try {
     for (let from = 0; from < all.length; from += model.passTokens) {
       const part = all.slice(from, from + model.passTokens)

@@ -55,8 +55,8 @@ export async function logitsSent(
 ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
   const { model, cache, residuals } = engine
   const to = prompt.length - 1
-  const exact = cache.open()
-  const arrived = cache.open()
+  const exact = cache.open(prompt.length)
+  const arrived = cache.open(prompt.length)
   let predicted: PredictedPrompt | undefined
   try {
     for (const { ids } of chunksOf(prompt.slice(0, to), model.passTokens))

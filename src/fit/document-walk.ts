@@ -45,7 +45,7 @@ export async function addDocuments(
     const ids = next.value.slice(0, cache.context)
     if (ids.length <= sinks) continue
     await nextTurn(signal)
-    const [predicted, exact] = [cache.open(), cache.open()]
+    const [predicted, exact] = [cache.open(ids.length), cache.open(ids.length)]
     try {
       await addDocument(walk, ids, predicted, exact)
     } finally {

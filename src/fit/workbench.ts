@@ -101,7 +101,7 @@ export class Workbench {
     const { logitsPruned } = await import('./tools.ts')
     const { cache } = this.#engine
     return cache.borrow(async (below) => {
-      const above = cache.open()
+      const above = cache.open(tokensOf(judged))
       try {
         return await logitsPruned(this.#engine, { below, above }, judged, pruning)
       } finally {
@@ -138,7 +138,7 @@ export class Workbench {
   sensitivity(file: PredictorFile): (probe: Probe, blocks: readonly Span[]) => Promise<Float32Array[]> {
     const { model, backend, cache } = this.#engine
     const sensitivity = new Sensitivity(model, backend, file)
-    return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks), 0)
+    return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks), tokensOf(probe))
   }
 
   /**

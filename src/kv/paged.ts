@@ -25,6 +25,8 @@ export class PagedCache {
   readonly pool: KvPool
   /** Most tokens of one sequence. */
   readonly context: number
+  /** Most tokens of a sequence that is not `long`, see `Sequence.expect`. */
+  readonly shortContext: number
   /** Called before an allocation is refused. The prefix index sets it. */
   makeRoom: MakeRoom = () => 0
   /**
@@ -50,11 +52,20 @@ export class PagedCache {
   /** Reference count of each page in use. */
   readonly #references = new Map<number, number>()
 
-  /** At most `maxPages` pages are in use at once, and at most `context` tokens in one sequence. */
-  constructor(pool: KvPool, maxPages: number, context = maxPages * pageTokens) {
+  /**
+   * At most `maxPages` pages are in use at once, and at most `context` tokens in one sequence. Those of
+   * more than `shortContext` are long.
+   */
+  constructor(
+    pool: KvPool,
+    maxPages: number,
+    context = maxPages * pageTokens,
+    shortContext = Number.POSITIVE_INFINITY,
+  ) {
     this.pool = pool
     this.#requested = maxPages
     this.context = context
+    this.shortContext = shortContext
   }
 
   /**
@@ -107,10 +118,15 @@ export class PagedCache {
     }
   }
 
-  /** Opens an empty sequence. Throws the reason given to `close`, if it was called. */
-  open(): Sequence {
+  /**
+   * Opens an empty sequence for `tokens`, see `Sequence.expect`. Throws the reason given to `close`, if
+   * it was called.
+   */
+  open(tokens = 0): Sequence {
     if (this.#closed) throw this.#closed
-    return new Sequence(this)
+    const sequence = new Sequence(this)
+    sequence.expect(tokens)
+    return sequence
   }
 
   /** Makes `open` throw `reason` from now on. Open sequences may still be released. */
@@ -125,7 +141,7 @@ export class PagedCache {
    */
   borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens: number): Promise<T> {
     const work = async () => {
-      const sequence = this.open()
+      const sequence = this.open(tokens)
       try {
         sequence.reserve(tokens)
         return await use(sequence)

@@ -8,6 +8,9 @@
  * Half of the budget is divided evenly among the tenants: pages within a tenant's part are evicted
  * only when no tenant exceeds its part. So one tenant can't evict everything of another; the other
  * half goes to the most recent users.
+ *
+ * Pages of long sequences (`Sequence.long`) have edges of their own, since their keys are turned by
+ * other factors.
  */
 import { at } from '../base/at.ts'
 import { pageTokens } from '../base/kv.ts'
@@ -58,31 +61,32 @@ export class PrefixIndex {
   }
 
   /**
-   * Returns the pages of the longest known prefix of `ids`, to be adopted at once. The last token
+   * Returns the pages of the longest known prefix of `ids`, to be adopted at once; those of long
+   * sequences if `long`. The last token
    * is never included, since its logits have to be computed.
    */
-  match(tenant: string, ids: readonly number[]): number[] {
-    const path = this.#walk(tenant, ids, usable(ids))
+  match(tenant: string, ids: readonly number[], long = false): number[] {
+    const path = this.#walk(tenant, ids, usable(ids), long)
     this.#touch(path)
     return path.map(({ page }) => page)
   }
 
   /** Returns how many tokens `match` would find, without marking them as used. */
-  known(tenant: string, ids: readonly number[]): number {
-    return this.#walk(tenant, ids, usable(ids)).length * pageTokens
+  known(tenant: string, ids: readonly number[], long = false): number {
+    return this.#walk(tenant, ids, usable(ids), long).length * pageTokens
   }
 
   /**
    * Keeps the whole pages of `ids`, which `pages` hold from position 0 on. K and V must be exact.
    */
-  insert(tenant: string, ids: readonly number[], pages: readonly number[]): void {
+  insert(tenant: string, ids: readonly number[], pages: readonly number[], long = false): void {
     const whole = Math.min(Math.floor(ids.length / pageTokens), pages.length)
     if (whole === 0) return
-    const path = this.#walk(tenant, ids, whole)
+    const path = this.#walk(tenant, ids, whole, long)
     const root = this.#root(tenant)
     let parent: Node | Tenant = path.at(-1) ?? root
     for (let index = path.length; index < whole; index++) {
-      const edge = edgeOf(ids, index)
+      const edge = edgeOf(ids, index, long)
       const next: Node = { tenant: root, parent, edge, children: new Map(), page: at(pages, index) }
       this.#cache.share(next.page)
       parent.children.set(next.edge, next)
@@ -139,11 +143,11 @@ export class PrefixIndex {
     return victims
   }
 
-  #walk(tenant: string, ids: readonly number[], most: number): Node[] {
+  #walk(tenant: string, ids: readonly number[], most: number, long: boolean): Node[] {
     const path: Node[] = []
     let node: Node | Tenant | undefined = this.#tenants.get(tenant)
     for (let index = 0; node && index < most; index++) {
-      const next: Node | undefined = node.children.get(edgeOf(ids, index))
+      const next: Node | undefined = node.children.get(edgeOf(ids, index, long))
       if (next) path.push(next)
       node = next
     }
@@ -184,7 +188,8 @@ function usable(ids: readonly number[]): number {
   return Math.floor((ids.length - 1) / pageTokens)
 }
 
-/** Encodes the tokens of page `index` as a string. */
-function edgeOf(ids: readonly number[], index: number): string {
-  return textOfIds(ids.slice(index * pageTokens, (index + 1) * pageTokens))
+/** Encodes the tokens of page `index` as a string; the first page of a long sequence has a mark. */
+function edgeOf(ids: readonly number[], index: number, long: boolean): string {
+  const text = textOfIds(ids.slice(index * pageTokens, (index + 1) * pageTokens))
+  return long && index === 0 ? `${text}+` : text
 }

@@ -9,6 +9,8 @@ import type { Segment, SequenceStates } from '../base/pass.ts'
 interface Pages {
   /** Most tokens of one sequence. */
   readonly context: number
+  /** Most tokens of a sequence that is not long. */
+  readonly shortContext: number
   /** Takes pages with one reference each, all or none. Throws `out_of_pages`, `out_of_memory`. */
   take(pages: number): number[]
   share(page: number): void
@@ -22,9 +24,30 @@ export class Sequence {
   #length = 0
   #states: SequenceStates | undefined
   #exact = 0
+  #long = false
 
   constructor(cache: Pages) {
     this.#cache = cache
+  }
+
+  /**
+   * Prepares an empty sequence for `tokens`. More of them than `shortContext` make it `long`: its keys
+   * are of no use to one that is not, so that it stays so until it is prepared again.
+   */
+  expect(tokens: number): void {
+    if (this.#length > 0)
+      throw new ForetokenError('internal', `a sequence of ${this.#length} tokens cannot be prepared for ${tokens}`)
+    this.#long = tokens > this.#cache.shortContext
+  }
+
+  /** Whether it turns by the frequencies of long sequences. */
+  get long(): boolean {
+    return this.#long
+  }
+
+  /** Returns whether `tokens` are more than it may hold without becoming long. */
+  outgrows(tokens: number): boolean {
+    return !this.#long && tokens > this.#cache.shortContext
   }
 
   /** Number of tokens in the cache. */
@@ -90,13 +113,20 @@ export class Sequence {
     if (from < 0 || to > this.#length || from >= to)
       throw new ForetokenError('internal', `cannot run tokens ${from}..${to} of ${this.#length} again`)
     const pages = this.#pages.slice(0, Math.ceil(to / pageTokens))
-    return { start: 0, length: to - from, past: from, pages, states: this.#passStates }
+    return {
+      start: 0,
+      length: to - from,
+      past: from,
+      pages,
+      states: this.#passStates,
+      ...(this.#long && { long: true }),
+    }
   }
 
   /**
    * Takes pages for `tokens` more, all or none, and returns their segment, which begins at row
-   * `start` of a pass. Throws `context_exceeded` for more tokens than a sequence may have, and
-   * `out_of_pages` or `out_of_memory` for more than fit now.
+   * `start` of a pass. Throws `context_exceeded` for more tokens than a sequence may have or than it
+   * was prepared for, and `out_of_pages` or `out_of_memory` for more than fit now.
    */
   extend(tokens: number, start: number): Segment {
     const past = this.#length
@@ -108,11 +138,17 @@ export class Sequence {
         'context_exceeded',
         `${past + tokens} tokens exceed the context of ${context}; shorten them, or load with a larger context`,
       )
+    if (this.outgrows(past + tokens))
+      throw new ForetokenError(
+        'context_exceeded',
+        `${past + tokens} tokens take other factors of RoPE than up to ${this.#cache.shortContext}, with which it began; ` +
+          'prefill all of them anew',
+      )
     if (want > had) this.#pages.push(...this.#cache.take(want - had))
     this.#length = past + tokens
     const pages = this.#pages.slice(0, want)
     const states = this.#passStates
-    return { start, length: tokens, past, pages, ...(states && { states }) }
+    return { start, length: tokens, past, pages, ...(states && { states }), ...(this.#long && { long: true }) }
   }
 
   /**

@@ -60,6 +60,7 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
   ropeTheta: isAny,
   ropePairs: (value) => value === 'half' || value === 'adjacent',
   ropeDivisors: isList,
+  ropeLong: (value) => value === undefined || isObject(value),
   tiedEmbedding: (value) => typeof value === 'boolean',
   tailFrom: isAny,
   ropeThetas: isList,
@@ -223,7 +224,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     if (typeof value !== 'number' || !(value > above && value <= most))
       throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
   }
-  const { tailFrom, vocab, tiedEmbedding, ropeDivisors, windows } = config
+  const { tailFrom, vocab, tiedEmbedding, ropeDivisors, ropeLong, windows } = config
   const { ropeThetas, ropeTurned = headDim } = config
   if (tailFrom !== undefined && !(tiedEmbedding && isWhole(tailFrom, 1, vocab - 1)))
     throw bad(`the embedding is cut at row ${show(tailFrom)} of ${vocab}`)
@@ -235,6 +236,14 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   if (!isWhole(ropeTurned, 2, headDim) || ropeTurned % 2 !== 0)
     throw bad(`RoPE turns ${show(ropeTurned)} components of heads of ${headDim}; expected an even number of them`)
   if (ropeDivisors) checkDivisors(ropeDivisors, ropeTurned, where)
+  if (ropeLong) {
+    const { beyond, divisors } = ropeLong
+    if (!isWhole(beyond, 1, config.maxContext - 1) || !Array.isArray(divisors))
+      throw bad(
+        `long sequences of RoPE begin behind ${show(beyond)} tokens of ${config.maxContext}, by ${show(divisors)}`,
+      )
+    checkDivisors(divisors, ropeTurned, where)
+  }
   return config
 }
 

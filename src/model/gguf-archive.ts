@@ -15,7 +15,6 @@ import { readGgufTokenizer } from './gguf-tokenizer.ts'
 import { withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
-import { shortContext } from './longrope.ts'
 import { MetadataReader } from './metadata.ts'
 import { scalingOfGguf } from './rope.ts'
 import { endWarnings, tokenlessRows } from './tokenless.ts'
@@ -60,7 +59,6 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenless,
     warnings: [
       ...warnings,
-      ...shortened(metadata, prefix, config),
       ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
@@ -101,6 +99,7 @@ async function configOf(
     factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
     factors: await factorsOf(frequencies),
     short: await factorsOf(short),
+    long: await factorsOf(long),
     amplitude: optional('rope.scaling.attn_factor'),
     original: optional('rope.scaling.original_context_length'),
   }
@@ -133,11 +132,6 @@ function windowsOf(
       `${where}: ${key}_pattern: windows of some layers only are not read from a GGUF of ${prefix}; use the model's safetensors`,
     )
   return new Array<number>(layers).fill(window)
-}
-
-function shortened(metadata: MetadataReader, prefix: string, { maxContext }: ModelConfig): string[] {
-  const said = metadata.optionalNumber(`${prefix}context_length`) ?? maxContext
-  return said > maxContext ? [shortContext(metadata.where, maxContext, said)] : []
 }
 
 /**

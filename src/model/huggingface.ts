@@ -12,7 +12,6 @@ import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
-import { shortContext } from './longrope.ts'
 import { scalingOfJson } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
@@ -51,7 +50,6 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     warnings: [
       ...warnings,
       ...(headless ? [withoutHead(files.name)] : []),
-      ...shortened(said.maxContext, json, where),
       ...head.warnings,
       ...tokenizer.warnings,
       ...ends,
@@ -114,11 +112,6 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
     if (typeof name !== 'string' || !here.has(name))
       throw new ForetokenError('not_found', `${files.name}: the index names ${show(name)}, which is not there`)
   return names as string[]
-}
-
-/** Returns a warning for a context that is shorter than the file says, since LongRoPE ends it. */
-function shortened(maxContext: number, { max_position_embeddings: said }: Json, where: string): string[] {
-  return typeof said === 'number' && said > maxContext ? [shortContext(where, maxContext, said)] : []
 }
 
 /** Reads and checks config.json. Whether the head is tied is settled with the tensors. */

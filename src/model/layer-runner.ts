@@ -107,8 +107,7 @@ export class LayerRunner {
     const q = backend.columns(qkv, 0, layer.heads * headDim)
     const { k, v } = this.#keysAndValues(layer, rows)
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
-    if (layer.qNorm) this.#headNormed(layer, q, layer.qNorm, count)
-    if (layer.turn !== undefined) backend.rope(q, layer.turn)
+    this.#normedAndTurned(layer, q, layer.qNorm, count)
     if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
     this.#biased(layer, k, v, rows)
     return { q, k, v }
@@ -133,11 +132,18 @@ export class LayerRunner {
    * stands out.
    */
   #turned(layer: AttentionLayer, k: Tensor, { count }: Rows): void {
-    if (layer.kNorm) this.#headNormed(layer, k, layer.kNorm, count)
-    if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
+    this.#normedAndTurned(layer, k, layer.kNorm, count)
     if (!layer.balance) return
     this.#backend.addBias(k, layer.balance.kOffset, count)
     this.#backend.scaleColumns(k, layer.balance.kFactors, count)
+  }
+
+  /** Norms and rotates q or k in place, in the order of the layer. */
+  #normedAndTurned(layer: AttentionLayer, x: Tensor, norm: Tensor | undefined, count: number): void {
+    const { turn, qkNormsTurned } = layer
+    if (norm && !qkNormsTurned) this.#headNormed(layer, x, norm, count)
+    if (turn !== undefined) this.#backend.rope(x, turn)
+    if (norm && qkNormsTurned) this.#headNormed(layer, x, norm, count)
   }
 
   /** Norms q or k in place, each head or all heads at once. */

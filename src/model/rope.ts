@@ -2,12 +2,13 @@
 
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from './json.ts'
 import { longRope, longRopeOfJson } from './longrope.ts'
 import { factorOf, linear, llama3, type Rope } from './rope-divisors.ts'
 
 /** The part of a config that a scaling of RoPE decides. */
-export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeAmplitude' | 'maxContext'>>
+export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeLong' | 'ropeAmplitude'>>
 
 /**
  * Returns the base of the frequencies in a config.json. Throws `bad_model` if two keys disagree.
@@ -108,8 +109,9 @@ export interface GgufScaling {
   /** `rope.scaling.factor`, or `rope.scale_linear` of older files; 0 is none. */
   readonly factor: number | undefined
   readonly factors: readonly number[] | undefined
-  /** `rope_factors_short.weight`: the scaling is LongRoPE. */
+  /** `rope_factors_short.weight` and `rope_factors_long.weight`: the scaling is LongRoPE. */
   readonly short: readonly number[] | undefined
+  readonly long: readonly number[] | undefined
   /** `rope.scaling.attn_factor` and `rope.scaling.original_context_length`, which LongRoPE reads. */
   readonly amplitude: number | undefined
   readonly original: number | undefined
@@ -117,11 +119,24 @@ export interface GgufScaling {
 
 /** Returns what a GGUF asks for. Throws `bad_model`, `unsupported`. */
 export function scalingOfGguf(
-  { type, factor = 0, factors, short, amplitude = 1, original }: GgufScaling,
+  { type, factor = 0, factors, short, long, amplitude = 1, original }: GgufScaling,
   rope: Rope & Pick<ModelConfig, 'maxContext'>,
   where: string,
 ): RopeScaling {
-  if (short) return longRope(short, amplitude, Math.min(original ?? rope.maxContext, rope.maxContext))
+  if (short || long) {
+    if (!short || !long)
+      throw new ForetokenError(
+        'bad_model',
+        `${where}: rope_factors_${short ? 'long' : 'short'}.weight is missing, beside the other of LongRoPE; download the file again`,
+      )
+    if (original !== undefined && !isWhole(original, 1))
+      throw new ForetokenError(
+        'bad_model',
+        `${where}: rope.scaling.original_context_length is ${original}; expected a number of tokens`,
+      )
+    // Without its first context llama.cpp never takes the long ones.
+    return longRope({ short, long, amplitude, original: original ?? rope.maxContext }, rope.maxContext)
+  }
   if (amplitude !== 1 && amplitude !== 0)
     throw new ForetokenError('unsupported', `${where}: rope.scaling.attn_factor is ${amplitude}; 1 is run`)
   if (type !== undefined && type !== 'none' && type !== 'linear')

@@ -29,7 +29,7 @@ export class PredictedPrompt {
   constructor(ahead: Ahead, ids: readonly number[], held: readonly number[]) {
     this.#ahead = ahead
     this.#ids = ids
-    this.sequence = ahead.cache.open()
+    this.sequence = ahead.cache.open(ids.length)
     this.sequence.adopt(held)
     ahead.prediction.begin(this.sequence, ids.length, 'predicted')
   }

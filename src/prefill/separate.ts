@@ -100,7 +100,7 @@ export class SeparateWalk {
     const states = defined(segment.states)
     let sequence = this.#begun.get(states)
     if (!sequence) {
-      sequence = this.#auxiliary.cache.open()
+      sequence = this.#auxiliary.cache.open(states.until)
       this.#begun.set(states, sequence)
       states.onRelease = () => this.#end(states)
     }

@@ -107,8 +107,8 @@ export class KvReceiver {
   /** Returns the missing part of a prompt's K and V. `identity` is this engine's. */
   expect(ids: readonly number[], identity: Promise<KvIdentity>, { tenant = '' }: ExpectOptions): ExpectedKv {
     const cache = this.#cache
-    const sequence = cache.open()
-    sequence.adopt(this.#prefixes.match(tenant, ids))
+    const sequence = cache.open(ids.length)
+    sequence.adopt(this.#prefixes.match(tenant, ids, sequence.long))
     const to = Math.floor((ids.length - 1) / pageTokens) * pageTokens
     return new ExpectedKv(sequence, to, async (body, options) => {
       const missing = Math.ceil(ids.length / pageTokens) - sequence.pages.length
@@ -118,7 +118,7 @@ export class KvReceiver {
       try {
         const target = { codec: this.#codec, cache, sequence, identity: await identity, ids, to, predicted }
         const received = await cache.passing(() => receiveKv(body, { ...options, ...target }))
-        this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages)
+        this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages, sequence.long)
         return received
       } finally {
         predicted?.release()

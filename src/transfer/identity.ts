@@ -36,8 +36,8 @@ function positionsOf({ headDim, layers }: ModelSpec, balance: string | undefined
   const [first] = layers
   const isPlain = layers.every(({ rope, attention }) => {
     const { scale, window, softCap } = attention
-    const whole = rope && rope === first?.rope && rope.turned === undefined && rope.amplitude === undefined
-    return whole && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
+    const same = rope && rope === first?.rope && !rope.long && rope.turned === undefined && rope.amplitude === undefined
+    return same && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
   })
   const held = balance === undefined ? {} : { balance }
   if (!isPlain || !first?.rope) return { layers: layers.map(({ rope, attention }) => ({ rope, attention })), ...held }

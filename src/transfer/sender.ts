@@ -132,7 +132,7 @@ export class KvSender {
     const range = this.#rangeOf(ids, options)
     const residual = range.codec === 'residual'
     const life = new Lifetime()
-    const reading = new Reading(ids.slice(0, range.to), residual ? 0 : range.from, tenant, life.signal, this.#cache)
+    const reading = new Reading(ids, { ...range, from: residual ? 0 : range.from }, tenant, life.signal, this.#cache)
     let predicted: PredictedPrompt | undefined
     let working: Promise<unknown> | undefined
     let encoding = 0
@@ -243,6 +243,7 @@ type RangeOptions = Pick<KvOptions, 'codec' | 'coarseness' | 'from' | 'to'>
  */
 class Reading implements Job {
   readonly ids: readonly number[]
+  readonly promptTokens: number
   readonly tenant: string
   /** Aborted when the request ends, for any reason. */
   readonly signal: AbortSignal
@@ -260,8 +261,15 @@ class Reading implements Job {
   /** Pages before this index were released. */
   #dropped: number
 
-  constructor(ids: readonly number[], from: number, tenant: string, signal: AbortSignal, cache: PagedCache) {
-    this.ids = ids
+  constructor(
+    ids: readonly number[],
+    { from, to }: Pick<KvRange, 'from' | 'to'>,
+    tenant: string,
+    signal: AbortSignal,
+    cache: PagedCache,
+  ) {
+    this.ids = ids.slice(0, to)
+    this.promptTokens = ids.length
     this.tenant = tenant
     this.signal = signal
     this.done = from

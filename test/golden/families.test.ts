@@ -48,7 +48,8 @@ async function run(model: LoadedModel, prompts: readonly (readonly number[])[], 
       .filter(({ ids }) => ids.length > 0)
     let start = 0
     const segments = parts.map(({ index, ids }) => {
-      const segment = { start, length: ids.length, past: past[index]!, pages: pages[index]! }
+      const long = prompts[index]!.length > (model.config.ropeLong?.beyond ?? Number.POSITIVE_INFINITY)
+      const segment = { start, length: ids.length, past: past[index]!, pages: pages[index]!, long }
       start += ids.length
       past[index]! += ids.length
       return segment

@@ -7,9 +7,23 @@ import { compareCase, type Golden, loadFolder, readGolden, type Tolerance, vecto
 const exact: Tolerance = { logprob: 2e-3, floor: -20, margin: 0.02 }
 const coarse: Tolerance = { logprob: 0.15, floor: -6, margin: 0.5 }
 
-const twins = ['mistral', 'gemma3', 'gemma2', 'phi3', 'smollm3', 'granite', 'olmo2', 'lfm2', 'exaone4']
+const twins = [
+  'llama3',
+  'qwen2',
+  'qwen3',
+  'mistral',
+  'gemma3',
+  'gemma2',
+  'phi3',
+  'smollm3',
+  'granite',
+  'olmo2',
+  'lfm2',
+  'exaone4',
+  'hunyuan-dense',
+]
 const folders = [
-  ...['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm', 'tiny-exaone4-windows', 'tiny-ministral'],
+  ...['tiny-openelm', 'tiny-exaone4-windows', 'tiny-ministral'],
   ...twins.flatMap((name) => [`tiny-${name}`, `tiny-${name}/gguf`]),
 ]
 

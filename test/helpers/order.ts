@@ -43,6 +43,7 @@ export const longest = [
   'model/recipe',
   'cli/input',
   'cli/bench',
+  'engine/longrope',
   'engine/soak',
   'engine/memory',
   'edge/fields',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import type { ModelConfig } from '../../src/base/model.ts'
-import { families, familyOf, specOf } from '../../src/model/families/index.ts'
+import { families, familyOf, ggufFormOf, huggingFaceFormOf, specOf } from '../../src/model/families/index.ts'
 import { expectedTensors } from '../../src/model/weights.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -45,13 +45,27 @@ describe('the list of families', () => {
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
         if (
-          /(architecture|model_type)\s*[!=]==?|case '(llama|mi(ni)?stral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2|lfm2|exaone4)'/.test(
+          /(architecture|model_type)\s*[!=]==?|case '(llama|mi(ni)?stral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2|lfm2|exaone4|hunyuan-dense)'/.test(
             text,
           )
         )
           found.push(path)
       }
     expect(found).toEqual([])
+  })
+
+  test.each([
+    ['nemotron', /"nemotron" is not run: its norms subtract the mean.*squared ReLU; foretoken runs/],
+    ['qwen35', /"qwen35" is not run: most of its layers are gated delta nets/],
+    ['qwen3_5_text', /gated delta nets/],
+    ['nemotron_h', /state spaces/],
+    ['mamba', /architecture "mamba"; foretoken runs/],
+    ['__proto__', /architecture "__proto__"; foretoken runs/],
+  ])('refuses %s from both kinds of files, with the reason if it is known', (name, message) => {
+    for (const form of [ggufFormOf, huggingFaceFormOf])
+      expect(() => form(name, 'm')).toThrow(
+        expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(message) }),
+      )
   })
 
   test('refuses unknown names', () => {

@@ -46,6 +46,7 @@ describe.each([
   'tiny-smollm3',
   'tiny-exaone4-windows',
   'tiny-phi3',
+  'tiny-hunyuan-dense',
 ])('the first layer of %s', (name) => {
   test.each([0, 5, 37])('has at new places what exact prefill has there, with %i tokens before them', async (count) => {
     const { model, cache, read } = await load(name, 'f32')

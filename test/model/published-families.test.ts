@@ -150,6 +150,28 @@ const lfm2: Config = {
   use_cache: true,
   use_pos_enc: true,
 }
+/** Of Hunyuan-1.8B-Instruct. */
+const hunyuan: Config = {
+  ...shared,
+  add_classification_head: false,
+  architectures: ['HunYuanDenseV1ForCausalLM'],
+  class_num: 0,
+  dense_list: [2048, 0],
+  eod_token_id: 127_960,
+  hidden_act: 'silu',
+  max_position_embeddings: 262_144,
+  mlp_bias: false,
+  norm_type: 'rms',
+  num_experts: 1,
+  pool_type: 'last',
+  position_embedding_xdrope: false,
+  pretraining_tp: 1,
+  rope_scaling: { alpha: 1000, beta_fast: 32, beta_slow: 1, factor: 1, mscale: 1, mscale_all_dim: 1, type: 'dynamic' },
+  rope_theta: 10_000,
+  use_cla: false,
+  use_qk_norm: true,
+  use_rotary_pos_emb: true,
+}
 const exaone4: Config = {
   ...shared,
   architectures: ['Exaone4ForCausalLM'],
@@ -207,19 +229,23 @@ describe('a published config.json', () => {
     expect(none.spec.layers[1]!.attention).toEqual({ scale: 1 / 16 })
   })
 
-  test('of Phi-4-mini turns three quarters of a head, for the short context', async () => {
+  test('of Phi-4-mini turns three quarters of a head, by other factors beyond its first context', async () => {
     const { spec, config, warnings } = await opened('tiny-phi3', phi4)
-    expect(warnings).toEqual([expect.stringMatching(/contexts end at 4096 tokens of 131072/)])
-    expect(config.maxContext).toBe(4096)
+    expect(warnings).toEqual([])
+    expect(config.maxContext).toBe(131_072)
     expect(spec.layers[0]!.rope).toEqual({
       headDim: 16,
       turned: 12,
       theta: 1e4,
       pairs: 'half',
       divisors: [1, 1, 1, 1, 1, 1],
+      long: { beyond: 4096, divisors: [1, 2, 3, 4, 5, 6] },
       amplitude: Math.sqrt(1 + Math.log(32) / Math.log(4096)),
     })
     expect(spec.layers[0]!.attention.window).toBeUndefined()
+    const short = await opened('tiny-phi3', { ...phi4, max_position_embeddings: 4096 })
+    expect(short.config.ropeLong).toBeUndefined()
+    expect(short.spec.layers[0]!.rope).not.toHaveProperty('long')
   })
 
   test('of SmolLM3 does not rotate every fourth layer', async () => {
@@ -287,6 +313,21 @@ describe('a published config.json of LFM2', () => {
   })
 })
 
+describe('a published config.json of Hunyuan', () => {
+  test('has the base that its alpha stretches, and norms behind the rotation', async () => {
+    const { spec, config, warnings } = await opened('tiny-hunyuan-dense', hunyuan)
+    expect(warnings).toEqual([])
+    expect(config.ropeTheta).toBeCloseTo(10_000 * 1000 ** (16 / 14), 4)
+    expect(spec.layers[1]).toMatchObject({ qkNorms: 'heads', qkNormsTurned: true, biases: { qkv: false } })
+    expect(spec.layers[0]!.rope).not.toHaveProperty('divisors')
+    const { rope_scaling, rope_theta, ...rest } = hunyuan
+    const now = { ...rest, rope_parameters: { alpha: 1000, rope_theta: 10_000, rope_type: 'dynamic', factor: 1 } }
+    expect((await opened('tiny-hunyuan-dense', now)).config).toEqual(config)
+    const plain = await opened('tiny-hunyuan-dense', { ...hunyuan, rope_scaling: null })
+    expect(plain.config.ropeTheta).toBe(10_000)
+  })
+})
+
 describe('a config.json is refused by name', () => {
   test.each<[string, string, Config, RegExp]>([
     ['a window of 0', 'tiny-gemma3', { ...gemma3, sliding_window: 0 }, /sliding_window is 0; expected a number/],
@@ -341,6 +382,10 @@ describe('a config.json is refused by name', () => {
       /2 factors; heads that turn 12 components take 6/,
     ],
     ['a list of other layers', 'tiny-smollm3', { ...smollm3, no_rope_layers: [1, 0] }, /no_rope_layers is a list of 2/],
+    ['an alpha of -1', 'tiny-hunyuan-dense', { ...hunyuan, rope_scaling: { type: 'dynamic', alpha: -1 } }, /alpha.*-1/],
+    ['no alpha', 'tiny-hunyuan-dense', { ...hunyuan, rope_scaling: { type: 'dynamic', factor: 2 } }, /"dynamic"/],
+    ['shared K and V', 'tiny-hunyuan-dense', { ...hunyuan, use_cla: true }, /use_cla is true/],
+    ['no norms of heads', 'tiny-hunyuan-dense', { ...hunyuan, use_qk_norm: false }, /use_qk_norm is false/],
     ['a factor of 0', 'tiny-granite', { ...granite, residual_multiplier: 0 }, /residualScale is 0/],
     [
       'a tower of images',

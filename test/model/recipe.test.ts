@@ -81,6 +81,7 @@ const recipes: Record<string, ModelSpec> = {
   'biases everywhere': layers({ biases: { qkv: true, output: true } }),
   'norms on the heads': layers({ qkNorms: 'heads' }),
   'norms on all heads at once': layers({ qkNorms: 'rows' }),
+  'norms on the heads as they are turned': layers({ qkNorms: 'heads', qkNormsTurned: true }),
   gelu: layers({ activation: 'gelu' }),
   'scales of residual and attention': layers({ residualScale: 0.4, attention: { scale: 0.7 } }),
   'a window': layers({ attention: { scale: 0.5, window: 4 } }),
@@ -272,10 +273,13 @@ function oracle(spec: ModelSpec): number[] {
       const out = times(x, `${at}.${name}`)
       return biases.qkv ? plus(out, weight(`${at}.${name}Bias`)) : out
     }
-    const turned = (x: readonly number[], name: string, position: number) =>
-      split(layer.qkNorms === 'rows' ? norm(x, weight(`${at}.${name}WideNorm`)) : x)
-        .map((head) => (layer.qkNorms === 'heads' ? norm(head, weight(`${at}.${name}Norm`)) : head))
-        .map((head) => (rope ? turn(head, position, rope) : head))
+    const turned = (x: readonly number[], name: string, position: number) => {
+      const heads = split(layer.qkNorms === 'rows' ? norm(x, weight(`${at}.${name}WideNorm`)) : x)
+      const normed = (head: readonly number[]) =>
+        layer.qkNorms === 'heads' ? norm(head, weight(`${at}.${name}Norm`)) : head
+      const rotated = (head: readonly number[]) => (rope ? turn(head, position, rope) : head)
+      return heads.map((head) => (layer.qkNormsTurned ? normed(rotated(head)) : rotated(normed(head))))
+    }
     const inputs = states.map((x) => (norms.beforeAttention ? norm(x, weight(`${at}.attnNorm`)) : x))
     const { convolution } = layer
     const convolved =

@@ -141,9 +141,47 @@ describe('RoPE scaling', () => {
     ],
     [{ rope_scaling: { type: 'su' } }, 'bad_model', /short_factor is undefined/],
     [
-      { rope_scaling: { type: 'longrope', short_factor: [1, 1, 1], original_max_position_embeddings: 64 } },
+      {
+        rope_scaling: {
+          ...{ type: 'longrope', short_factor: [1, 1, 1], long_factor: [1, 1, 1, 1] },
+          original_max_position_embeddings: 64,
+        },
+      },
       'bad_model',
       /3 factors; heads that turn 8 components take 4/,
+    ],
+    [
+      {
+        rope_scaling: {
+          ...{ type: 'longrope', short_factor: [1, 1, 1, 1], long_factor: [1, 1, 0, 1] },
+          original_max_position_embeddings: 64,
+        },
+      },
+      'bad_model',
+      /4 factors, one of them 0;/,
+    ],
+    [
+      {
+        rope_scaling: { type: 'longrope', short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1] },
+        original_max_position_embeddings: -3,
+      },
+      'bad_model',
+      /: original_max_position_embeddings is -3; expected a number of tokens/,
+    ],
+    [
+      {
+        rope_scaling: {
+          ...{ type: 'longrope', short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], long_mscale: 1.2 },
+          original_max_position_embeddings: 64,
+        },
+      },
+      'unsupported',
+      /long_mscale is 1.2; one attention_factor/,
+    ],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: [1, 1, 1, 1], original_max_position_embeddings: 64 } },
+      'bad_model',
+      /long_factor is undefined; expected a list of numbers/,
     ],
     [
       { rope_scaling: { type: 'longrope', short_factor: ['1'], original_max_position_embeddings: 64 } },
@@ -164,6 +202,16 @@ describe('RoPE scaling', () => {
     await expect(openModel(tinyFolder({ config }))).rejects.toMatchObject({
       code,
       message: expect.stringMatching(message),
+    })
+  })
+
+  test.each(['long', 'short'])('LongRoPE in a GGUF with its %s factors alone is refused', async (kind) => {
+    const factors = new Uint8Array(new Float32Array(32).fill(2).buffer)
+    const name = `rope_factors_${kind}.weight`
+    const files = tinyFiles({ tensors: (all) => [...all, { name, type: 'f32', dims: [32], bytes: factors }] })
+    await expect(openModel(files)).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/rope_factors_(long|short).weight is missing, beside the other of LongRoPE/),
     })
   })
 
@@ -287,7 +335,7 @@ describe('a tensor', () => {
     })
   })
 
-  test.each(['blk.0.attn_q.bias', 'blk.0.attn_output.bias', 'blk.0.ffn_gate_inp.weight', 'rope_factors_long.weight'])(
+  test.each(['blk.0.attn_q.bias', 'blk.0.attn_output.bias', 'blk.0.ffn_gate_inp.weight'])(
     'of a GGUF that the family does not use is refused by name: %s',
     async (name) => {
       const files = tinyFiles({ tensors: (all) => [...all, { ...all[1]!, name }] })

@@ -6,13 +6,16 @@ Each model is float16 and shows what its family computes differently:
 tiny-gemma3: windows of 24 tokens on five of six layers, two bases of RoPE, a linear scaling of one, norms on heads, around
     both halves and stored as differences from 1, gelu, scaled embeddings, SentencePiece with bytes.
 tiny-gemma2: windows on every second layer, soft caps of scores and logits.
-tiny-phi3: packed q, k and v, packed gate and up, RoPE on three quarters of a head, longrope within its short context.
+tiny-phi3: packed q, k and v, packed gate and up, RoPE on three quarters of a head, longrope with a first context of 256
+    tokens: a prompt that is longer, and in growing.json an answer that goes beyond it.
 tiny-smollm3: no RoPE in every fourth layer.
 tiny-granite: factors of embeddings, scores, what layers add, and logits.
 tiny-olmo2: norms behind both halves only, and norms of q and k over all heads.
 tiny-exaone4, tiny-exaone4-windows: norms behind both halves only, and norms of q and k on heads; in the second windows on
     three of four layers, and no RoPE on the others. Only as a folder.
+tiny-hunyuan-dense: norms of q and k on heads behind RoPE, whose base is stretched by an alpha.
 tiny-ministral: windows on every second layer of a mistral. Only as a folder.
+tiny-llama3, tiny-qwen2, tiny-qwen3: only the GGUFs of models that tiny.py makes, and removes when it makes them again.
 tiny-lfm2: gated short convolutions beside attention, which differ from it in the width that they keep for a token.
 
 Needs: torch, transformers, tokenizers, gguf. Writes test/vectors/tiny-NAME/, with the GGUF in gguf/ as llama.cpp's
@@ -33,11 +36,8 @@ from tiny import BASE, MERGES, SPECIAL, STEPS, TEMPLATE, tokenizer  # noqa: E402
 from tiny_gguf import save_gguf  # noqa: E402
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
 
-PROMPTS = {
-    "one": "t",
-    "sentence": "the cat sat on the mat and then",
-    "long": "in the town where I was born, there lived a man who sailed to sea. " * 3,
-}
+LINE = "in the town where I was born, there lived a man who sailed to sea. "
+PROMPTS = {"one": "t", "sentence": "the cat sat on the mat and then", "long": LINE * 3}
 GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 GEMMA_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<start_of_turn>{{ message['role'] }}\n{{ message['content'] }}"
@@ -100,7 +100,29 @@ def randomise(model, seed: int, norms_from: float, embedding: float) -> None:
             weight.copy_(value.half().float())
 
 
-def save(name: str, architecture: str, seed: int, embedding: float = 0.5, gguf: bool = True, **settings) -> None:
+def growing(model, name: str, ids: list[int], prompt: str) -> dict:
+    """Returns an answer of which each token is computed anew from all before it, and the top tokens after its last."""
+    grown = list(ids)
+    margins = []
+    with torch.no_grad():
+        for _ in range(STEPS):
+            two = torch.topk(model(torch.tensor([grown]), use_cache=False).logits[0, -1], 2)
+            grown.append(int(two.indices[0]))
+            margins.append(round(float(two.values[0] - two.values[1]), 4))
+    last = case(model, name, grown[:-1], 1)
+    return {"name": name, "prompt": prompt, "ids": ids, "greedy": grown[len(ids) :], "margins": margins, "top": last["top"]}
+
+
+def save(
+    name: str,
+    architecture: str,
+    seed: int,
+    embedding: float = 0.5,
+    gguf: bool = True,
+    prompts: dict[str, str] = {},
+    grows: dict[str, str] = {},
+    **settings,
+) -> None:
     if len(sys.argv) > 1 and name not in sys.argv[1:]:
         return
     gemma = architecture.startswith("Gemma")
@@ -113,7 +135,8 @@ def save(name: str, architecture: str, seed: int, embedding: float = 0.5, gguf: 
     model = getattr(transformers, f"{architecture.removesuffix('Text')}ForCausalLM")(config).float().eval()
     randomise(model, seed, 0.0 if gemma else 1.0, embedding)
     encode = lambda text: ([2] if gemma else []) + tokens.encode(text, add_special_tokens=False).ids  # noqa: E731
-    cases = [case(model, key, encode(text), STEPS, prompt=text) for key, text in PROMPTS.items()]
+    cases = [case(model, key, encode(text), STEPS, prompt=text) for key, text in {**PROMPTS, **prompts}.items()]
+    grown = [growing(model, key, encode(text), text) for key, text in grows.items()]
     texts = ["t h e  cat\n\n\n\non   the <b> mat<end_of_turn> é€ 🙂", "  the", "\n", "in\tthe"]
     model.generation_config = None
     folder = Path(__file__).parent / name
@@ -152,9 +175,25 @@ def save(name: str, architecture: str, seed: int, embedding: float = 0.5, gguf: 
         texts=[{"text": text, "ids": encode(text)} for text in texts],
         cases=cases,
     )
-    for each in cases:
+    if grown:
+        packages = ("torch", "transformers", "tokenizers")
+        write(folder / "growing.json", "growing", f"python test/vectors/tiny_families.py {name}", packages, cases=grown)
+    for each in cases + grown:
         print(name, each["name"], len(each["ids"]), each["margins"][:6], each["top"][0])
     print(name, sum(each.stat().st_size for each in folder.rglob("*")), "bytes")
+
+
+def twin(name: str, dtype: torch.dtype = torch.float16) -> None:
+    """Writes the GGUF of a model that `tiny.py` made. Its golden file stays as it is."""
+    if len(sys.argv) > 1 and name not in sys.argv[1:]:
+        return
+    folder = Path(__file__).parent / name
+    path = folder / "gguf" / f"{name}.gguf"
+    path.parent.mkdir(exist_ok=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    _, pieces = byte_level()
+    save_gguf(path, model, pieces, MERGES, TEMPLATE, dtype)
+    print(path, path.stat().st_size, "bytes")
 
 
 def main() -> None:
@@ -192,6 +231,8 @@ def main() -> None:
         "tiny-phi3",
         "Phi3",
         13,
+        prompts={"beyond the first context": LINE * 7},
+        grows={"beyond the first context": LINE * 5 + "the cat sat on the"},
         rope_parameters={
             "rope_type": "longrope",
             "rope_theta": 10000.0,
@@ -270,6 +311,14 @@ def main() -> None:
         tie_word_embeddings=True,
     )
     save(
+        "tiny-hunyuan-dense",
+        "HunYuanDenseV1",
+        22,
+        head_dim=16,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 30.0},
+        tie_word_embeddings=True,
+    )
+    save(
         "tiny-ministral",
         "Ministral",
         21,
@@ -280,6 +329,9 @@ def main() -> None:
         layer_types=["full_attention", "sliding_attention"],
         tie_word_embeddings=False,
     )
+    twin("tiny-llama3", torch.float32)
+    twin("tiny-qwen2")
+    twin("tiny-qwen3")
 
 
 if __name__ == "__main__":

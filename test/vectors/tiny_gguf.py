@@ -18,6 +18,8 @@ NAMES = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.key_layernorm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
@@ -46,12 +48,13 @@ KINDS = {
 # Families whose norm of this name stands behind attention.
 BEHIND = ("gemma2", "gemma3", "olmo2", "exaone4")
 # Families whose pairs of a head llama.cpp wants to be adjacent.
-ADJACENT = ("smollm3", "granite")
+ADJACENT = ("llama", "smollm3", "granite")
 
 
-def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> None:
+def save_gguf(path: Path, model, pieces, merges: list[str], template: str, dtype=torch.float16) -> None:
     config = model.config
-    family = {"gemma3_text": "gemma3"}.get(config.model_type, config.model_type)
+    names = {"gemma3_text": "gemma3", "hunyuan_v1_dense": "hunyuan-dense"}
+    family = names.get(config.model_type, config.model_type)
     gemma = family.startswith("gemma")
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     rope = config.rope_parameters
@@ -73,10 +76,14 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.norm_eps if family == "lfm2" else config.rms_norm_eps)
-    writer.add_rope_freq_base(rope["rope_theta"])
+    # The converter stretches the base of Hunyuan's RoPE, in place of a scaling.
+    stretch = rope.get("alpha", 1) ** (head_dim / (head_dim - 2))
+    writer.add_rope_freq_base(rope["rope_theta"] * stretch)
     if rope["rope_type"] == "linear":
         writer.add_string(f"{family}.rope.scaling.type", "linear")
         writer.add_rope_scaling_factor(rope["factor"])
+    if rope["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", llama3_factors(rope, head_dim).numpy())
     if gemma or family == "phi3":
         writer.add_sliding_window(config.sliding_window)
     if family == "gemma2":
@@ -99,7 +106,7 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
     for name, weight in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        values = weight.to(torch.float16)
+        values = weight.to(dtype)
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         for projection, count in heads.items():
             if family in ADJACENT and f".{projection}." in name:
@@ -110,11 +117,23 @@ def save_gguf(path: Path, model, pieces, merges: list[str], template: str) -> No
         values = values.float() if values.ndim == 1 else values
         if gemma and name.endswith("norm.weight"):
             values = values + 1
-        writer.add_tensor(f"{gguf_name(name.removesuffix('.weight'), family)}.weight", values.contiguous().numpy())
+        plain, _, kind = name.rpartition(".")
+        writer.add_tensor(f"{gguf_name(plain, family)}.{kind}", values.contiguous().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def llama3_factors(rope: dict, head_dim: int) -> torch.Tensor:
+    """Returns the divisors of the frequencies that the converter computes of Llama 3's scaling."""
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    factors = []
+    for index in range(0, head_dim, 2):
+        turns = rope["original_max_position_embeddings"] / (2 * torch.pi * rope["rope_theta"] ** (index / head_dim))
+        smooth = min(1, max(0, (turns - low) / (high - low)))
+        factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return torch.tensor(factors, dtype=torch.float32)
 
 
 def gguf_name(name: str, family: str) -> str:

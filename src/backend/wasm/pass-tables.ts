@@ -7,7 +7,7 @@ import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
-import { anglesOf, frequenciesOf } from '../frequencies.ts'
+import { anglesOf, type Frequencies, frequenciesOf, writeAngles } from '../frequencies.ts'
 import type { Arena } from './arena.ts'
 
 interface Table {
@@ -22,8 +22,8 @@ export class PassTables {
   readonly #pages: Table = { at: 0, words: 0 }
   readonly #angles: Table = { at: 0, words: 0 }
   readonly #list: Table = { at: 0, words: 0 }
-  /** Radians per position of each pair, for each rotation planned so far. */
-  readonly #frequencies = new WeakMap<RopeSpec, Float64Array>()
+  /** Those of each rotation planned so far. */
+  readonly #frequencies = new WeakMap<RopeSpec, Frequencies>()
   #ropes: readonly RopeSpec[] = []
   #plan: readonly Segment[] = []
   #all: readonly { readonly segment: Segment; readonly page: number }[] = []
@@ -121,18 +121,9 @@ export class PassTables {
    * the word after them.
    */
   #turn(rope: RopeSpec, at: number): number {
-    const { floats } = this.#arena
-    const frequencies = this.#frequenciesOf(rope)
-    const { headDim, turned = headDim, amplitude = 1 } = rope
-    const half = turned / 2
-    for (const { length, past, position = past } of this.#plan)
-      for (let i = 0; i < length; i++, at += turned)
-        for (let f = 0; f < half; f++) {
-          const angle = (position + i) * defined(frequencies[f])
-          floats[at + f] = amplitude * Math.cos(angle)
-          floats[at + half + f] = amplitude * Math.sin(angle)
-        }
-    return at
+    const end = at + this.#planned * anglesOf([rope])
+    writeAngles(this.#arena.floats.subarray(at, end), this.#plan, this.#frequenciesOf(rope), rope)
+    return end
   }
 
   /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
@@ -163,7 +154,7 @@ export class PassTables {
     return this.#list.at
   }
 
-  #frequenciesOf(rope: RopeSpec): Float64Array {
+  #frequenciesOf(rope: RopeSpec): Frequencies {
     const known = this.#frequencies.get(rope)
     if (known) return known
     const values = frequenciesOf(rope)

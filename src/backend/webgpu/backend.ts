@@ -25,7 +25,7 @@ import {
   type WeightSpec,
   type WeightWriter,
 } from '../backend.ts'
-import { frequenciesOf } from '../frequencies.ts'
+import { type Frequencies, frequenciesOf } from '../frequencies.ts'
 import { Best } from './best.ts'
 import type { Features } from './features.ts'
 import { f32, Gpu } from './gpu.ts'
@@ -74,7 +74,7 @@ class WebGpuBackend implements Backend {
   readonly #products: Products
   readonly #weightBytes: number | undefined
   #plan: Plan | undefined
-  readonly #frequencies = new WeakMap<RopeSpec, Float64Array>()
+  readonly #frequencies = new WeakMap<RopeSpec, Frequencies>()
   readonly #pools: GpuKvPool[] = []
   #closed = false
 

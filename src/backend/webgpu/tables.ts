@@ -8,11 +8,12 @@
  *     angles   f32: cosines and sines of each row, (rows, turned), for each rotation
  */
 
-import { at, defined } from '../../base/at.ts'
+import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
+import { type Frequencies, writeAngles } from '../frequencies.ts'
 import { blockWords, queryRows } from './shaders/attention.ts'
 
 export interface Window {
@@ -39,7 +40,7 @@ export interface Tables {
 export function tablesOf(
   segments: readonly Segment[],
   ropes: readonly RopeSpec[],
-  frequencies: readonly Float64Array[],
+  frequencies: readonly Frequencies[],
 ): Tables {
   const pages: number[] = []
   const blocks: number[] = []
@@ -75,7 +76,7 @@ export function tablesOf(
   words.set(blocks, blocksAt)
   words.set(tiles, tilesAt)
   for (const [index, turns] of frequencies.entries())
-    writeAngles(new Float32Array(words.buffer, at(angles, index) * 4), segments, turns, at(ropes, index).amplitude)
+    writeAngles(new Float32Array(words.buffer, at(angles, index) * 4), segments, turns, at(ropes, index))
   return {
     words,
     pages: 0,
@@ -92,16 +93,4 @@ export function tablesOf(
       }
     },
   }
-}
-
-function writeAngles(out: Float32Array, segments: readonly Segment[], frequencies: Float64Array, amplitude = 1): void {
-  const half = frequencies.length
-  const turned = 2 * half
-  for (const { start, length, past, position = past } of segments)
-    for (let i = 0; i < length; i++)
-      for (let f = 0; f < half; f++) {
-        const angle = (position + i) * defined(frequencies[f])
-        out[(start + i) * turned + f] = amplitude * Math.cos(angle)
-        out[(start + i) * turned + half + f] = amplitude * Math.sin(angle)
-      }
 }

@@ -12,6 +12,7 @@ import { gemmaEmbeddings } from './gemma-embedding.ts'
 import { gemma2 } from './gemma2.ts'
 import { gemma3 } from './gemma3.ts'
 import { granite } from './granite.ts'
+import { hunyuanDense } from './hunyuan-dense.ts'
 import { lfm2 } from './lfm2.ts'
 import { llama } from './llama.ts'
 import { ministral } from './ministral.ts'
@@ -21,6 +22,7 @@ import { openElm } from './openelm.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
+import { refusalOf } from './refused.ts'
 import { smolLm3 } from './smollm3.ts'
 
 export const families: readonly Family[] = [
@@ -37,6 +39,7 @@ export const families: readonly Family[] = [
   granite,
   olmo2,
   exaone4,
+  hunyuanDense,
   lfm2,
   openElm,
 ]
@@ -93,10 +96,11 @@ function formOf<F extends { readonly name: string }>(
   where: string,
 ): F {
   const form = forms.find((form) => form.name === name)
+  const reason = refusalOf(name)
   if (!form)
     throw new ForetokenError(
       'unsupported',
-      `${where}: architecture ${show(name)}; foretoken runs ${forms.map(({ name }) => name).join(', ')} from ${files}`,
+      `${where}: architecture ${show(name)}${reason === undefined ? '' : ` is not run: ${reason}`}; foretoken runs ${forms.map(({ name }) => name).join(', ')} from ${files}`,
     )
   return form
 }

@@ -94,7 +94,7 @@ export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {
 
 /** Returns a function that gives each layer its rotation, the same object to layers that rotate alike. */
 function ropesOf(config: ModelConfig): (layer: number) => RopeSpec | undefined {
-  const { headDim, ropeTheta, ropeThetas, ropePairs, ropeTurned, ropeAmplitude, ropeDivisors } = config
+  const { headDim, ropeTheta, ropeThetas, ropePairs, ropeTurned, ropeAmplitude, ropeDivisors, ropeLong } = config
   const made = new Map<number, RopeSpec>()
   return (layer) => {
     const theta = ropeThetas?.[layer] ?? ropeTheta
@@ -105,6 +105,7 @@ function ropesOf(config: ModelConfig): (layer: number) => RopeSpec | undefined {
       pairs: ropePairs,
       ...(ropeTurned !== undefined && { turned: ropeTurned }),
       ...(ropeDivisors && theta === ropeTheta && { divisors: ropeDivisors }),
+      ...(ropeLong && theta === ropeTheta && { long: ropeLong }),
       ...(ropeAmplitude !== undefined && { amplitude: ropeAmplitude }),
     }
     made.set(theta, rope)
