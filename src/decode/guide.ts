@@ -46,7 +46,7 @@ export interface GuideModel {
 }
 
 /** Opens the grammar engine for a model; `openGuides` makes one. */
-export type OpenGuides = (model: GuideModel) => Guides
+export type OpenGuides = (model: GuideModel) => Guides | Promise<Guides>
 
 /** The state of one answer under a grammar; `src/guide` implements it. */
 export interface GuideMatcher {

@@ -98,7 +98,7 @@ export class LazyGuides implements GuideSource {
   async #opened(): Promise<Guides> {
     const open = await this.#open()
     const { config, tokenizer: spec } = this.#archive
-    const guides = open({ vocab: config.vocab, tokenizer: this.#tokenizer, eosIds: spec.eosIds, spec })
+    const guides = await open({ vocab: config.vocab, tokenizer: this.#tokenizer, eosIds: spec.eosIds, spec })
     if (this.#closed) guides.close?.()
     this.#loaded = guides
     return guides

@@ -3,11 +3,10 @@
  * long is compiled there. An instance that traps is replaced; answers that it guided go on in the new
  * one from the tokens that they have.
  */
-import { functionOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import { NoWorker } from '../base/serial-worker.ts'
-import type { GuideFor, GuideMatcher, GuideModel, Guides, OpenGuides } from '../decode/guide.ts'
+import type { GuideFor, GuideMatcher, GuideModel, Guides } from '../decode/guide.ts'
 import { Cell, CellMemory, restored } from './cell.ts'
 import { compileGrammar } from './compile.ts'
 import { guideFailure, isTrap, startFailure, trapped } from './failure.ts'
@@ -18,20 +17,9 @@ import type { GuideInstance, InstanceGrammar, InstanceMatcher, SavedInstance } f
 import { AnswerMatcher, type MatcherHost } from './matcher.ts'
 import { TokenTable, tokenizeOf, wordsOf } from './vocabulary.ts'
 
-/**
- * Makes the guides of an engine from a way to make instances of the grammar engine, for
- * `EngineOptions.guides`:
- *
- *     guides: async () => openGuides(() => instantiate(module))
- *
- * with `instantiate` of `foretoken/wasm/guide/guide.js` and `guide.wasm`, compiled. It is called
- * again if an instance traps. With `workers`, grammars that may take long are compiled in a worker,
- * so that answers in progress do not wait for them.
- */
-export function openGuides(make: () => GuideInstance, workers?: GuideWorkers): OpenGuides {
-  functionOf('make', make)
-  if (workers !== undefined) functionOf('workers.spawn', workers?.spawn)
-  return (model) => new CompiledGuides(make, model, workers)
+/** Makes the guides of a model; see `openGuides`. */
+export function guidesOf(make: () => GuideInstance, model: GuideModel, workers?: GuideWorkers): Guides {
+  return new CompiledGuides(make, model, workers)
 }
 
 /** Grammars to keep, in all and of one tenant, and characters of all of them. */

@@ -1,26 +1,29 @@
 /** Chains of references that would end the shared instance are refused before it sees them. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { openGuides } from '../../src/guide/guides.ts'
+import { guidesOf } from '../../src/guide/guides.ts'
 import { checkLarkChains } from '../../src/guide/rule-chains.ts'
 import type { Guide, JsonSchema } from '../../src/index.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
 
 const module = new WebAssembly.Module(readFileSync(new URL('../../wasm/dist/guide/guide.wasm', import.meta.url)))
 let instances = 0
-const guides = openGuides(() => {
-  instances++
-  return instantiate(module)
-})({
-  vocab: 257,
-  eosIds: [256],
-  tokenizer: {
-    vocabSize: 257,
-    tokenBytes: (id: number) => (id < 256 ? Uint8Array.of(id) : new Uint8Array(0)),
-    isSpecial: (id: number) => id === 256,
-    encode: (text: string) => [...Buffer.from(text)],
+const guides = guidesOf(
+  () => {
+    instances++
+    return instantiate(module)
   },
-})
+  {
+    vocab: 257,
+    eosIds: [256],
+    tokenizer: {
+      vocabSize: 257,
+      tokenBytes: (id: number) => (id < 256 ? Uint8Array.of(id) : new Uint8Array(0)),
+      isSpecial: (id: number) => id === 256,
+      encode: (text: string) => [...Buffer.from(text)],
+    },
+  },
+)
 
 type Step = (next: JsonSchema, index: number) => JsonSchema
 const defined = (count: number, step: Step, last: JsonSchema = { type: 'string' }): JsonSchema => ({

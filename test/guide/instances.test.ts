@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { openGuides } from '../../src/guide/guides.ts'
+import { guidesOf } from '../../src/guide/guides.ts'
 import type { GuideInstance, InstanceGrammar, InstanceMatcher, InstanceVocabulary } from '../../src/guide/instance.ts'
 import type { Guide } from '../../src/index.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
@@ -81,7 +81,7 @@ function watched(
     }
     return { Vocabulary }
   }
-  return { guides: openGuides(make)(model), count }
+  return { guides: guidesOf(make, model), count }
 }
 
 const regex = (text: string): Guide => ({ kind: 'regex', regex: text })
@@ -184,7 +184,7 @@ test('an instance that was dropped is garbage while its answers live', async () 
     }
     return { Vocabulary }
   }
-  const guides = openGuides(make)(model)
+  const guides = guidesOf(make, model)
   const answer = guides.matcher(regex('abc'))
   answer.accept(97)
   expect(() => guides.compile(regex('bad'))).toThrow(/too much/)
@@ -220,7 +220,7 @@ test('an instance that cannot be made is no fault of the grammar', () => {
 
 test('a model without ends gets one that is never drawn, and answers end where the grammar does', () => {
   for (const vocab of [256, 257]) {
-    const guides = openGuides(() => instantiate(module))({ ...model, vocab, eosIds: [] })
+    const guides = guidesOf(() => instantiate(module), { ...model, vocab, eosIds: [] })
     const answer = guides.matcher(regex('a{1,2}'))
     const bits = new Uint32Array(Math.ceil(vocab / 32))
     expect(answer.mask(bits)).toBe(true)

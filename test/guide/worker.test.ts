@@ -6,7 +6,7 @@ import type { Guides } from '../../src/decode/guide.ts'
 import { CellMemory } from '../../src/guide/cell.ts'
 import { type Grammar, grammarOf, isCheap } from '../../src/guide/grammar.ts'
 import { GrammarStore } from '../../src/guide/grammar-store.ts'
-import { openGuides } from '../../src/guide/guides.ts'
+import { guidesOf } from '../../src/guide/guides.ts'
 import type { InstanceVocabulary } from '../../src/guide/instance.ts'
 import type { SpawnGuides, ToGuideWorker } from '../../src/guide/worker-messages.ts'
 import type { Guide } from '../../src/index.ts'
@@ -49,7 +49,7 @@ function watched(spawn: SpawnGuides = nodeGuides(guideWorker)) {
       },
     }
   }
-  const guides = openGuides(make, { spawn: counted, module, glue, deadlineMs: 60_000 })(model)
+  const guides = guidesOf(make, model, { spawn: counted, module, glue, deadlineMs: 60_000 })
   opened.push(guides)
   return { guides, count }
 }
@@ -106,7 +106,7 @@ describe('a worker for guides', () => {
     expect(turns).toBeGreaterThan(10)
     expect(count).toMatchObject({ spawned: 1, here: [], posted: [expect.any(String)] })
     const text = '{"name0":12,"name1":3,"name2":'
-    const here = openGuides(() => instantiate(module))(model)
+    const here = guidesOf(() => instantiate(module), model)
     const seen = followed(guides, large, text)
     expect(seen).toEqual(followed(here, large, text))
     expect(seen.join()).toContain(' ')

@@ -1,7 +1,7 @@
 /** Guides of a model whose tokens are the 256 bytes, so that any text is the tokens of its UTF-8. */
 import { readFileSync } from 'node:fs'
 import type { Guides } from '../../src/decode/guide.ts'
-import { openGuides } from '../../src/guide/guides.ts'
+import { guidesOf } from '../../src/guide/guides.ts'
 import type { Guide } from '../../src/index.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
 
@@ -11,7 +11,7 @@ const end = 256
 export function bytesGuides(): Guides {
   const bytes = readFileSync(new URL('../../wasm/dist/guide/guide.wasm', import.meta.url))
   const module = new WebAssembly.Module(bytes)
-  return openGuides(() => instantiate(module))({
+  return guidesOf(() => instantiate(module), {
     vocab: end + 1,
     eosIds: [end],
     tokenizer: {
