@@ -11,7 +11,8 @@ const forms = ['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads']
 
 /**
  * Returns the files by path (`index.html`, `sw.js`, `page/...`), and the paths of those that are
- * loaded when they are first used, and by no visit before.
+ * loaded when they are first used, and by no visit before: parts of scripts, and the builds of the
+ * core, of which a visit loads those of one kind.
  */
 export async function buildPage() {
   const { build } = await import('esbuild')
@@ -28,7 +29,7 @@ export async function buildPage() {
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
-    define: { __VERSION__: '""', __ASSETS__: '[]', __LATER__: '[]', __FILES__: '{}', ...define },
+    define: { __VERSION__: '""', __ASSETS__: '[]', __LATER__: '[]', __BUILDS__: '{}', __FILES__: '{}', ...define },
   })
   const bundle = async (entry, define = {}) => {
     const { outputFiles } = await build({ ...options(define), entryPoints: [entry] })
@@ -44,7 +45,7 @@ export async function buildPage() {
   const built = { compute: add('compute', 'js', await bundle('workers/compute.ts')) }
   for (const form of forms) built[form] = add(form, 'wasm', await readFile(join(root, 'wasm', 'dist', `${form}.wasm`)))
   const addresses = () => ({ __FILES__: JSON.stringify(built) })
-  const later = []
+  const later = forms.map((form) => built[form])
   /** Adds a script and its parts. Returns its path, then those of the parts that it always needs. */
   const addSplit = async (entry, entryPoint) => {
     const { outputFiles, metafile } = await build({
@@ -77,7 +78,9 @@ export async function buildPage() {
   const paths = [...files.keys()].filter((path) => path !== 'index.html')
   const assets = ['./', ...paths.filter((path) => !later.includes(path))]
   const version = createHash('sha256').update(paths.join()).update(html).digest('hex').slice(0, 12)
+  const buildsOf = (threads) => forms.filter((form) => form.endsWith('-threads') === threads).map((form) => built[form])
   const define = {
+    __BUILDS__: JSON.stringify({ threads: buildsOf(true), single: buildsOf(false) }),
     __VERSION__: JSON.stringify(version),
     __ASSETS__: JSON.stringify(assets),
     __LATER__: JSON.stringify(later),

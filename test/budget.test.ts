@@ -45,19 +45,22 @@ test('the neutral bundles use no platform', async () => {
   }
 })
 
-test('a visit of the page takes at most 420 kB, gzip, with every build of the core', async () => {
+test('a visit of the page takes at most 420 kB, gzip, with the builds of the core for its kind', async () => {
   const { buildPage } = await import('../scripts/web.mjs')
   const { files, later } = await buildPage()
   // The shaders, for example, are loaded when somebody chooses the GPU.
   expect(later.length).toBeGreaterThan(0)
-  const sizes = [...files]
-    .filter(([path]) => !later.includes(path))
-    .map(([path, bytes]) => [path, gzip(bytes)] as const)
-  expect(sizes.length).toBeGreaterThan(8)
-  expect(
-    sizes.reduce((sum, [, bytes]) => sum + bytes, 0),
-    JSON.stringify(sizes),
-  ).toBeLessThanOrEqual(420_000)
+  for (const kind of [/page\/(simd128|relaxed)-threads-/, /page\/(simd128|relaxed)-(?!threads)/]) {
+    const sizes = [...files]
+      .filter(([path]) => !later.includes(path) || kind.test(path))
+      .map(([path, bytes]) => [path, gzip(bytes)] as const)
+    expect(sizes.filter(([path]) => path.endsWith('.wasm'))).toHaveLength(2)
+    expect(sizes.length).toBeGreaterThan(8)
+    expect(
+      sizes.reduce((sum, [, bytes]) => sum + bytes, 0),
+      JSON.stringify(sizes),
+    ).toBeLessThanOrEqual(420_000)
+  }
 })
 
 test('what few callers use is not loaded with the library', async () => {

@@ -2,7 +2,9 @@
 
 /** Registers the service worker. If the browser refuses it, the page works without it. */
 export function registerWorker(base: string): void {
-  navigator.serviceWorker?.register(new URL('sw.js', base), { updateViaCache: 'none' }).catch(() => {})
+  // Its address says which builds of the core it keeps: threads need a page that is isolated.
+  const address = new URL(globalThis.crossOriginIsolated ? 'sw.js?threads' : 'sw.js', base)
+  navigator.serviceWorker?.register(address, { updateViaCache: 'none' }).catch(() => {})
 }
 
 /**

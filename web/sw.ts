@@ -7,6 +7,8 @@ declare const __VERSION__: string
 declare const __ASSETS__: readonly string[]
 /** Files that are kept once they were used. */
 declare const __LATER__: readonly string[]
+/** The builds of the core, which are among the later files: a visit needs those of one kind. */
+declare const __BUILDS__: { readonly threads: readonly string[]; readonly single: readonly string[] }
 
 const prefix = 'foretoken-'
 const cacheName = `${prefix}${__VERSION__}`
@@ -16,7 +18,10 @@ const worker = self as unknown as {
   skipWaiting(): Promise<void>
   readonly clients: { claim(): Promise<void> }
   readonly registration: { readonly scope: string }
+  readonly location: { readonly href: string }
 }
+/** The page says in this worker's address which builds of the core it runs (`registerWorker`). */
+const builds = new URL(worker.location.href).searchParams.has('threads') ? __BUILDS__.threads : __BUILDS__.single
 
 interface ExtendableEvent {
   readonly request: Request
@@ -48,7 +53,9 @@ async function install(): Promise<void> {
   const cache = await caches.open(cacheName)
   // Hashed names may come from the browser's cache; others may have changed.
   await cache.addAll(
-    __ASSETS__.map((path) => new Request(addressOf(path), { cache: isHashed(path) ? 'default' : 'no-cache' })),
+    [...__ASSETS__, ...builds].map(
+      (path) => new Request(addressOf(path), { cache: isHashed(path) ? 'default' : 'no-cache' }),
+    ),
   )
   const manifest = addressOf(manifestPath)
   const response = await fetch(manifest, { cache: 'no-cache' }).catch(() => undefined)
