@@ -1,6 +1,7 @@
 /**
  * Streams a weight's file bytes into the kernels' layout a few panels at a time, without a second
- * copy of the whole weight.
+ * copy of the whole weight. While the workers repack one piece, the caller reads the next: a page of
+ * fresh memory takes the system longer to provide than to fill, so the two take about as long.
  */
 import { ForetokenError } from '../../base/errors.ts'
 import { tensorBlocks } from '../../base/model.ts'
@@ -18,11 +19,14 @@ export interface WasmWeight extends Weight {
 /** Number of outputs in a panel; rows are repacked in multiples of it. */
 const panel = 8
 
-/** Number of file bytes that are read at once; more only if eight rows are larger. */
+/**
+ * Number of file bytes that are read at once; more only if eight rows are larger. They stay in a
+ * cache of the processor until they are repacked.
+ */
 const stagingBytes = 1 << 18
 
 /**
- * Returns the size of a weight in the kernels' layout and of its staging memory, in bytes. Throws
+ * Returns the size of a weight in the kernels' layout and of one of its two stages, in bytes. Throws
  * `out_of_memory`, `unsupported`.
  */
 function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
@@ -50,7 +54,7 @@ export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly We
     if (n === 1) checkRegion(k * 4, `${name} (${k} values)`)
     const sizes = n === 1 ? { weight: k * 4, stage: 0 } : sizesOf(kernels, spec)
     bytes += sizes.weight
-    stage = Math.max(stage, sizes.stage)
+    stage = Math.max(stage, 2 * sizes.stage)
   }
   const { room } = arena
   if (bytes + stage + beside > room)
@@ -75,10 +79,12 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const at = arena.alloc(sizes.weight, 'weights')
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
-  // Each writer has its own stage, since two weights may be written alternately.
-  const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
+  // Each writer has its own stages, since two weights may be written alternately.
+  const stages = arena.alloc(2 * sizes.stage, 'tables')
+  /** The stage that is being filled; workers may be repacking the other. */
+  let [stage, other] = [stages, stages + sizes.stage]
   let freed = false
-  /** Number of rows already repacked; `waiting` is the number of bytes in the stage. */
+  /** Number of rows repacked, or given to the workers; `waiting` is the number of bytes in the stage. */
   let row = 0
   let waiting = 0
 
@@ -86,31 +92,32 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
     const whole = Math.floor(waiting / rowBytes)
     const rows = row + whole === n ? whole : Math.floor(whole / panel) * panel
     if (rows === 0) return
-    const status = kernels.repack(sourceType, at, stage.at, row, rows, n, k)
-    if (status === 2)
-      throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
-    finished(status, 'repack')
-    row += rows
+    finished(kernels.repack_end(), 'repack')
     const used = rows * rowBytes
-    arena.bytes.copyWithin(stage.at, stage.at + used, stage.at + waiting)
+    arena.bytes.copyWithin(other, stage + used, stage + waiting)
+    if (kernels.repack_start(sourceType, at, stage, row, rows, n, k) !== 0)
+      throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
+    row += rows
     waiting -= used
+    ;[stage, other] = [other, stage]
   }
 
   return {
     reserve(bytes) {
       const left = total - row * rowBytes - waiting
       if (left <= 0) throw new ForetokenError('bad_model', `${name}: more than the expected ${total} bytes`)
-      const room = Math.min(bytes, stage.bytes - waiting, left)
-      return arena.bytes.subarray(stage.at + waiting, stage.at + waiting + room)
+      const room = Math.min(bytes, sizes.stage - waiting, left)
+      return arena.bytes.subarray(stage + waiting, stage + waiting + room)
     },
     commit(bytes) {
       waiting += bytes
-      if (waiting === stage.bytes || row * rowBytes + waiting === total) drain()
+      if (waiting === sizes.stage || row * rowBytes + waiting === total) drain()
     },
     finish() {
+      finished(kernels.repack_end(), 'repack')
       if (row !== n)
         throw new ForetokenError('bad_model', `${name}: ${row * rowBytes + waiting} of ${total} bytes arrived`)
-      if (!freed) arena.free(stage.at)
+      if (!freed) arena.free(stages)
       freed = true
       const weight: WasmWeight = { type, n, k, at, kind }
       return weight
