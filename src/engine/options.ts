@@ -210,6 +210,7 @@ export const engineChecks: Checks<EngineOptions> = {
   build: nameOf(['auto', 'relaxed', 'simd128']),
   threads: wholeFrom(1, 64),
   spawn: callable(),
+  room: callable(),
   backend: withMethods<Backend>('close', 'prepare', 'tensor', 'weight', 'kvPool', 'memoryBytes'),
   kv: nameOf(kvTypes),
   context: wholeFrom(2),

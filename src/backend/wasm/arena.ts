@@ -89,7 +89,7 @@ export class Arena {
    */
   alloc(bytes: number, use: Use): number {
     checkRegion(bytes, `a region for ${use}`)
-    const size = Math.max(alignment, align(bytes))
+    const size = regionBytes(bytes)
     const at = this.#takeHole(size) ?? this.#takeTop(size)
     // Reused memory may hold anything, and above all unwritten slots of a page must not hold NaN.
     if (at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
@@ -218,6 +218,11 @@ export function checkRegion(bytes: number, what: string): void {
       `${what} takes ${bytes} bytes, and the wasm core holds at most ${mostRegionBytes} in one piece; use a smaller model, ` +
         'one in fewer bits, or a smaller context',
     )
+}
+
+/** Returns the bytes that a region of `bytes` takes. */
+export function regionBytes(bytes: number): number {
+  return Math.max(alignment, align(bytes))
 }
 
 function align(bytes: number): number {

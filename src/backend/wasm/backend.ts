@@ -1,5 +1,6 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
 import { defined } from '../../base/at.ts'
+import { Callback } from '../../base/callback.ts'
 import { wrong } from '../../base/checks.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
@@ -42,6 +43,11 @@ export interface WasmOptions {
   /** Compute threads, this one included; more than 1 needs `spawn` and shared memory. Default 1. */
   readonly threads?: number
   readonly spawn?: Spawn
+  /**
+   * Returns the number of bytes of memory that are free on this machine: weights that take more are
+   * refused before any is read. Default: no limit but the 4 GiB of a wasm memory.
+   */
+  readonly room?: (() => number) | undefined
 }
 
 /** Entries of page lists to have room for where the plan does not say. */
@@ -54,7 +60,7 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
   const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
-  return new WasmBackend(core, threads, workers)
+  return new WasmBackend(core, threads, workers, options.room)
 }
 
 class WasmBackend implements Backend {
@@ -68,6 +74,7 @@ class WasmBackend implements Backend {
   readonly #arena: Arena
   readonly #products: Products
   readonly #workers: readonly ComputeWorker[]
+  readonly #room: () => number
   readonly #tables: PassTables
   /** The columns that vectors of factors change. */
   readonly #scaled = new WeakMap<Tensor, [column: number, factor: number][]>()
@@ -78,13 +85,14 @@ class WasmBackend implements Backend {
   /** The plan and the pool whose pages were last checked. */
   #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
-  constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
+  constructor(core: Core, threads: number, workers: readonly ComputeWorker[], room?: () => number) {
     this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
     this.threads = threads
     this.#kernels = core.kernels
     this.#arena = core.arena
     this.#products = new Products(core.kernels, core.arena, core.lowering)
     this.#workers = workers
+    this.#room = room ?? (() => Number.POSITIVE_INFINITY)
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
     this.shortlists = new WasmBest(core.kernels, core.arena)
@@ -150,7 +158,8 @@ class WasmBackend implements Backend {
   }
 
   expectWeights(specs: readonly WeightSpec[], beside: number): void {
-    expectWeights(this.#kernels, this.#arena, specs, beside)
+    const free = this.#free()
+    expectWeights(this.#kernels, this.#arena, specs, { beside, free })
   }
 
   weight(spec: WeightSpec): WeightWriter {
@@ -383,6 +392,17 @@ class WasmBackend implements Backend {
           throw new ForetokenError('internal', `KV page ${page} of a pass is not one of the ${kv.pages} of its pool`)
     this.#checked = { plan, pool: kv, removals: kv.removals }
     return kv
+  }
+
+  /** Returns what the host says is free, in bytes. Throws `bad_argument`. */
+  #free(): number {
+    let free: unknown
+    new Callback('room', () => {
+      free = this.#room()
+      return free
+    }).call()
+    if (typeof free !== 'number' || !(free >= 0)) throw wrong('what room gives', 'a number of bytes', free)
+    return free
   }
 
   #table(bytes: number): number {

@@ -7,7 +7,7 @@ import { ForetokenError } from '../../base/errors.ts'
 import { tensorBlocks } from '../../base/model.ts'
 import type { Weight, WeightSpec, WeightWriter } from '../backend.ts'
 import { type Kernels, tensorTypeIds } from './abi.ts'
-import { type Arena, checkRegion } from './arena.ts'
+import { type Arena, checkRegion, regionBytes } from './arena.ts'
 import { finished } from './tensors.ts'
 
 /** A weight in wasm memory. */
@@ -43,27 +43,47 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
   return { weight, stage }
 }
 
+/** Where memory for weights comes from, and how much of it is left, in bytes. */
+interface Room {
+  readonly bytes: number
+  /** Ends a sentence that begins with a number of bytes. */
+  readonly of: string
+  readonly advice: string
+}
+
 /**
- * Makes room for weights before any is read. Throws `out_of_memory` if these and `beside` more
- * bytes do not fit into the memory that is left. Specs with one row are vectors.
+ * Makes room for weights before any is read. Throws `out_of_memory`, with the bytes that are missing,
+ * if these and `beside` more bytes do not fit into what is left of the wasm memory, or into the `free`
+ * bytes of the host. Specs with one row are vectors.
  */
-export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
-  let [bytes, stage] = [0, 0]
+export function expectWeights(
+  kernels: Kernels,
+  arena: Arena,
+  specs: readonly WeightSpec[],
+  { beside, free }: { readonly beside: number; readonly free: number },
+): void {
+  let [bytes, stages] = [0, 0]
   for (const spec of specs) {
     const { name, n, k } = spec
     if (n === 1) checkRegion(k * 4, `${name} (${k} values)`)
     const sizes = n === 1 ? { weight: k * 4, stage: 0 } : sizesOf(kernels, spec)
-    bytes += sizes.weight
-    stage = Math.max(stage, 2 * sizes.stage)
+    bytes += regionBytes(sizes.weight)
+    stages = Math.max(stages, 2 * sizes.stage)
   }
-  const { room } = arena
-  if (bytes + stage + beside > room)
-    throw new ForetokenError(
-      'out_of_memory',
-      `the weights take ${bytes} bytes, reading them ${stage} and a pass ${beside}, and a wasm memory has ${room} left of its ` +
-        '4 GiB; use a smaller model, or one in fewer bits',
-    )
-  arena.reserve(bytes + stage + beside)
+  const advice = 'use a smaller model, or one in fewer bits'
+  const rooms: readonly Room[] = [
+    { bytes: arena.room, of: "that are left of a wasm memory's 4 GiB", advice },
+    { bytes: free, of: 'of memory that are free', advice: `end other programs, or ${advice}` },
+  ]
+  const needed = bytes + stages + beside
+  for (const room of rooms)
+    if (needed > room.bytes)
+      throw new ForetokenError(
+        'out_of_memory',
+        `the weights take ${bytes} bytes, reading them ${stages} and a pass ${beside}: ${needed - room.bytes} more than the ` +
+          `${room.bytes} ${room.of}; ${room.advice}`,
+      )
+  arena.reserve(needed)
 }
 
 /**
