@@ -24,8 +24,8 @@ import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
-import { pullProgress } from './progress.ts'
-import { StatusLine, warn, writeStdout } from './terminal.ts'
+import { loadProgress, pullProgress } from './progress.ts'
+import { warn, writeStdout } from './terminal.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
@@ -106,7 +106,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   const model = flags.model ?? defaultModel
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
-  const line = new StatusLine()
+  const loading = loadProgress(model)
   try {
     const predicting = await predictorOf(model, flags)
     const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
@@ -124,16 +124,16 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {
         pull.end()
-        line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
+        loading.update(done, total)
       },
     })
-    line.clear()
+    loading.end()
     warn(engine.archive)
     if (flags.prefix !== undefined) await engine.loadPrefix(await readBytes(flags.prefix))
     return { model, engine }
   } finally {
     pull.end()
-    line.clear()
+    loading.end()
   }
 }
 

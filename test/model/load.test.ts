@@ -113,6 +113,21 @@ describe('while weights are read', () => {
   // 64 MiB, from a source that answers at once.
   const large = () => sparseModel('token_embd.weight', 'f32', [256, 2 ** 16])
 
+  test('progress is told within a large tensor, and ends at the total', async () => {
+    const told: number[] = []
+    const totals = new Set<number>()
+    const onProgress = (done: number, total: number) => {
+      told.push(done)
+      totals.add(total)
+    }
+    const engine = await Engine.load(large().files, { wasm, onProgress })
+    await engine.close()
+    expect(told).toEqual([...told].sort((a, b) => a - b))
+    expect([...totals]).toEqual([told.at(-1)])
+    const steps = told.map((done, index) => done - (told[index - 1] ?? 0))
+    expect(Math.max(...steps)).toBeLessThanOrEqual(17 * 2 ** 20)
+  })
+
   test('the event loop turns', async () => {
     let turns = 0
     const count = () => {
