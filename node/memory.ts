@@ -2,29 +2,13 @@
 import { freemem, totalmem } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { openModel, type TensorInfo, type TensorType } from '../src/index.ts'
+import { weightBytes } from '../edge/budget.ts'
+import { openModel } from '../src/index.ts'
 import { isOnnx } from './onnx.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
 
 /** Bytes of a pass, the tokenizer and the threads, beside the weights and the K and V. */
 const besideWeights = 64e6
-
-/**
- * Bytes for 32 elements of a matrix in the core: 4 or 8 bits with their scales (wasm/core/src/lib.rs).
- * Files have fewer where scales are shared, or packed.
- */
-const heldBytes: Readonly<Record<TensorType, number>> = {
-  ...{ f32: 128, f16: 64, bf16: 64 },
-  ...{ q4_0: 20, q4_1: 20, q4_k: 20, q1_0: 20, q2_0: 20, tq1_0: 20, tq2_0: 20 },
-  ...{ q5_0: 34, q8_0: 34, iq4_nl: 34, iq4_xs: 34, mxfp4: 34 },
-  ...{ q5_1: 36, q5_k: 36, q2_k: 36, q3_k: 36, q6_k: 36 },
-}
-
-/** Returns the bytes of memory that a tensor takes in the core. */
-export function bytesInMemory({ type, rows, cols }: Pick<TensorInfo, 'type' | 'rows' | 'cols'>): number {
-  if (rows === 1) return cols * 4
-  return (Math.ceil(rows / 8) * 8 * cols * heldBytes[type]) / 32
-}
 
 export interface NeededOptions {
   /** How to fetch the model if it is not here. */
@@ -50,7 +34,7 @@ export async function neededBytes(name: string, options: NeededOptions = {}): Pr
     const { layers, kvHeads, headDim, maxContext } = config
     const { context = Math.min(4096, maxContext) } = options
     const kv = layers * kvHeads * headDim * 2 * 4 * Math.min(context, maxContext)
-    return [...tensors.values()].reduce((sum, tensor) => sum + bytesInMemory(tensor), kv + besideWeights)
+    return [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), kv + besideWeights)
   } finally {
     await files.close()
   }

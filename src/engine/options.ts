@@ -317,9 +317,10 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
   const passTokens = whole ? context : Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
+  const pages = Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens)
   return {
     context,
-    pages: Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens),
+    pages,
     prefixBytes: options.prefixBytes,
     chunkBytes: options.chunkBytes ?? defaultChunkBytes,
     model: {
@@ -329,6 +330,8 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv,
+      // A first prompt of one pass.
+      firstPages: Math.min(pages, Math.ceil(passTokens / pageTokens)),
       signal: options.signal,
     },
     schedule,

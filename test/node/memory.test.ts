@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { weightBytes } from '../../edge/budget.ts'
 import { loadEngine, neededBytes } from '../../node/index.ts'
-import { bytesInMemory, loadableMemory } from '../../node/memory.ts'
+import { loadableMemory } from '../../node/memory.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { tensorTypeIds } from '../../src/backend/wasm/abi.ts'
 import { selectCore } from '../../src/backend/wasm/select.ts'
@@ -19,7 +20,7 @@ test.each(Object.keys(tensorBlocks) as TensorType[])('a matrix in %s takes what 
     [13, 512],
     [151_936, 1024],
   ] as const)
-    expect(bytesInMemory({ type, rows, cols })).toBe(kernels.weight_bytes(kind, rows, cols))
+    expect(weightBytes({ type, rows, cols })).toBe(kernels.weight_bytes(kind, rows, cols))
 })
 
 test.each<TensorType>(['q6_k', 'q4_0', 'f16'])(

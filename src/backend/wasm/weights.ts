@@ -43,6 +43,9 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
   return { weight, stage }
 }
 
+/** About what the tables and the scratch of passes take, which depends on more than the model, in bytes. */
+const tableBytes = 1 << 20
+
 /** Where memory for weights comes from, and how much of it is left, in bytes. */
 interface Room {
   readonly bytes: number
@@ -83,7 +86,8 @@ export function expectWeights(
         `the weights take ${bytes} bytes, reading them ${stages} and a pass ${beside}: ${needed - room.bytes} more than the ` +
           `${room.bytes} ${room.of}; ${room.advice}`,
       )
-  arena.reserve(needed)
+  // The first growth after this one would cost a full collection of the host, see `Arena.reserve`.
+  arena.reserve(Math.min(needed + tableBytes, arena.room))
 }
 
 /**
@@ -100,7 +104,7 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
   // Each writer has its own stages, since two weights may be written alternately.
-  const stages = arena.alloc(2 * sizes.stage, 'tables')
+  const stages = arena.alloc(2 * sizes.stage, 'tables', false)
   /** The stage that is being filled; workers may be repacking the other. */
   let [stage, other] = [stages, stages + sizes.stage]
   let freed = false
