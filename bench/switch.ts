@@ -98,8 +98,12 @@ console.log(
 /** Asks for an answer and reads all of it, so that requests share no passes. Resolves with what its first text took. */
 async function firstToken(model: string): Promise<Sample> {
   const [cpu, begun] = [cpuMs(), performance.now()]
-  const content = `${++asked} is a number. Name another one, please.`
-  const request = { model, stream: true, max_tokens: 4, messages: [{ role: 'user', content }] }
+  // Prompts differ from their first words on, so that no prefix cache has read a part of one.
+  const messages = [
+    { role: 'system', content: `${++asked} is your number. You help with numbers, politely.` },
+    { role: 'user', content: 'Name another number, please, and the one after it.' },
+  ]
+  const request = { model, stream: true, max_tokens: 4, messages }
   const headers = { 'content-type': 'application/json', host: 'localhost' }
   const response = await app.fetch(
     new Request('http://localhost/v1/chat/completions', { method: 'POST', headers, body: JSON.stringify(request) }),
