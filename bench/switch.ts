@@ -2,7 +2,7 @@
  * Measures what a switch to another model costs beyond its parts: one server keeps one of two models
  * in memory, and each request asks for the other.
  *
- *     node bench/switch.ts [--model A --model B] [--rounds 10]
+ *     npm run bench:switch -- [--model A --model B] [--rounds 10]
  *
  * `switch` is the time from a request to the first token of its answer, while the other model is
  * loaded. `load` is that of the load within it, and `ttft` that of the next request to the same model,

@@ -2,7 +2,7 @@
  * Takes models of true shapes with random weights (write.ts) through loading, 512 tokens of prefill,
  * decode, and a server:
  *
- *     node bench/large/run.ts [--models llama3.2-1b,qwen3-0.6b] [--rounds 5] [--folder DIR] [--json]
+ *     npm run bench:large -- [--models llama3.2-1b,qwen3-0.6b] [--rounds 5] [--folder DIR] [--json]
  *
  * Loading is compared with reading the file into fresh memory, in turns, each in a process of its
  * own, with the file in the page cache. `cat FILE` into a pipe is timed beside them. Models are
