@@ -186,6 +186,7 @@ export interface Kernels {
     window: number,
     ahead: number,
     softCap: number,
+    form: number,
   ): number
   multiply(x: number, xStride: number, y: number, yStride: number, n: number, rows: number): number
   convolve(

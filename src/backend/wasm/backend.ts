@@ -48,7 +48,15 @@ export interface WasmOptions {
    * refused before any is read. Default: no limit but the 4 GiB of a wasm memory.
    */
   readonly room?: (() => number) | undefined
+  /**
+   * What attention over int8 pages computes in: floats, or integers, which are faster behind long
+   * prompts and differ a little. Other pages, and heads whose width is no multiple of 32, always take
+   * floats. `int` needs a relaxed build. Default `auto`: integers where the build has them.
+   */
+  readonly attention?: AttentionForm | 'auto'
 }
+
+export type AttentionForm = 'float' | 'int'
 
 /** Entries of page lists to have room for where the plan does not say. */
 const leastPageEntries = 1024
@@ -59,8 +67,20 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
+  // Before workers are started, which it would leave running.
+  const integers = attendsInIntegers(core, options.attention ?? 'auto')
   const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
-  return new WasmBackend(core, threads, workers, options.room)
+  return new WasmBackend(core, threads, workers, { integers, room: options.room })
+}
+
+/** Throws `unsupported`. */
+function attendsInIntegers({ build }: Core, wanted: AttentionForm | 'auto'): boolean {
+  if (wanted === 'int' && build !== 'relaxed')
+    throw new ForetokenError(
+      'unsupported',
+      `attention in integers needs a relaxed build of the core, and this is ${build}; use attention 'float' or 'auto'`,
+    )
+  return wanted !== 'float' && build === 'relaxed'
 }
 
 class WasmBackend implements Backend {
@@ -76,6 +96,7 @@ class WasmBackend implements Backend {
   readonly #workers: readonly ComputeWorker[]
   readonly #room: () => number
   readonly #tables: PassTables
+  readonly #integers: boolean
   /** The columns that vectors of factors change. */
   readonly #scaled = new WeakMap<Tensor, [column: number, factor: number][]>()
   #closed = false
@@ -85,7 +106,12 @@ class WasmBackend implements Backend {
   /** The plan and the pool whose pages were last checked. */
   #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
-  constructor(core: Core, threads: number, workers: readonly ComputeWorker[], room?: () => number) {
+  constructor(
+    core: Core,
+    threads: number,
+    workers: readonly ComputeWorker[],
+    { integers, room }: { readonly integers: boolean; readonly room: WasmOptions['room'] },
+  ) {
     this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
     this.threads = threads
     this.#kernels = core.kernels
@@ -93,6 +119,7 @@ class WasmBackend implements Backend {
     this.#products = new Products(core.kernels, core.arena, core.lowering)
     this.#workers = workers
     this.#room = room ?? (() => Number.POSITIVE_INFINITY)
+    this.#integers = integers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
     this.shortlists = new WasmBest(core.kernels, core.arena)
@@ -310,6 +337,7 @@ class WasmBackend implements Backend {
       window,
       ahead,
       softCap,
+      this.#integers ? 1 : 0,
     )
     finished(status, 'attention')
   }
