@@ -1,11 +1,37 @@
-/** The progress bar of a download: share, rate over the last seconds, and time left. */
+/** The progress bar of a download or a load: share, rate over the last seconds, and time left. */
+import { basename } from 'node:path'
 import type { PullProgress } from '../node/index.ts'
 import { note, StatusLine, size } from './terminal.ts'
+
+/** Shows the progress of loading a model that is here. Prints nothing on a pipe. */
+export function loadProgress(model: string): { update(done: number, total: number): void; end(): void } {
+  const name = basename(model)
+  const line = new StatusLine()
+  const marks: Mark[] = []
+  return {
+    update(done, total) {
+      mark(marks, done)
+      line.show(`loading ${name}  ${bar(done, total, rate(marks))}`)
+    },
+    end: () => line.clear(),
+  }
+}
+
+interface Mark {
+  readonly at: number
+  readonly done: number
+}
+
+/** Notes how much is done now, and forgets what is more than five seconds old. */
+function mark(marks: Mark[], done: number): void {
+  marks.push({ at: performance.now(), done })
+  while (marks.length > 2 && marks.at(-1)!.at - marks[0]!.at > 5000) marks.shift()
+}
 
 /** Shows a pull's progress. On a pipe it prints one line for each source, or none if `quiet`. */
 export function pullProgress(model: string, quiet = false): { update(progress: PullProgress): void; end(): void } {
   const line = new StatusLine()
-  const marks: { at: number; done: number }[] = []
+  const marks: Mark[] = []
   let lastSource = ''
   let lastActivity = ''
   return {
@@ -26,8 +52,7 @@ export function pullProgress(model: string, quiet = false): { update(progress: P
         line.show(`${model}  from ${source} ...`, true)
         return
       }
-      marks.push({ at: performance.now(), done })
-      while (marks.length > 2 && marks.at(-1)!.at - marks[0]!.at > 5000) marks.shift()
+      mark(marks, done)
       line.show(`${model}  ${bar(done, total, rate(marks))}`, done === total)
     },
     end: () => line.clear(),
@@ -47,7 +72,7 @@ export function bar(done: number, total: number | undefined, perSecond: number):
   return `${String(Math.floor(share * 100)).padStart(3)} %  ${blocks}  ${size(done)} of ${size(total)}${speed}${left}`
 }
 
-function rate(marks: readonly { at: number; done: number }[]): number {
+function rate(marks: readonly Mark[]): number {
   const [first, last] = [marks[0]!, marks.at(-1)!]
   return last.at - first.at < 200 ? 0 : ((last.done - first.done) * 1000) / (last.at - first.at)
 }

@@ -24,9 +24,9 @@ import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
-import { pullProgress } from './progress.ts'
+import { loadProgress, pullProgress } from './progress.ts'
 import { chunkBytesFor, loadSaved, openSaved, type SavedFile } from './saved.ts'
-import { StatusLine, warn, writeStdout } from './terminal.ts'
+import { warn, writeStdout } from './terminal.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
@@ -107,7 +107,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   const model = flags.model ?? defaultModel
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
-  const line = new StatusLine()
+  const loading = loadProgress(model)
   const saved: SavedFile[] = []
   try {
     for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
@@ -130,10 +130,10 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {
         pull.end()
-        line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
+        loading.update(done, total)
       },
     })
-    line.clear()
+    loading.end()
     warn(engine.archive)
     try {
       for (const file of saved) await loadSaved(engine, file)
@@ -145,7 +145,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   } finally {
     for (const file of saved) await file.close()
     pull.end()
-    line.clear()
+    loading.end()
   }
 }
 

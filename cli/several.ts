@@ -91,7 +91,9 @@ async function checkedModel(
     name,
     bytes,
     load: async ({ signal }) => {
-      const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), signal })
+      // The pool has made room; what was unloaded for it may still count as used.
+      const room = () => Number.POSITIVE_INFINITY
+      const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), room, signal })
       return engine
     },
   }

@@ -171,7 +171,8 @@ function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSe
   )
 }
 
-function weightBytes({ rows, cols, type }: PlannedTensor): number {
+/** Returns the bytes of memory that a tensor takes in the core. */
+export function weightBytes({ rows, cols, type }: PlannedTensor): number {
   if (rows === 1) return cols * 4
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }

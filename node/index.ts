@@ -6,6 +6,7 @@ import { Engine, type EngineOptions } from '../src/index.ts'
 import { nodeSpawn, nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { loadGuides } from './guides.ts'
+import { loadableMemory } from './memory.ts'
 import { defaultModel } from './names.ts'
 import { auxiliaryName } from './predictors.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
@@ -53,8 +54,8 @@ export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress' | 
 
 /**
  * Loads an engine for a model named by alias, `hf:owner/repo`, address or path, and pulls the model
- * if it is not here. Default threads: performance cores, at most 4. Throws what pulling and
- * `Engine.load` throw.
+ * if it is not here. Default threads: performance cores, at most 4. Default room: the memory of this
+ * machine. Throws what pulling and `Engine.load` throw.
  */
 export async function loadEngine(model: string = defaultModel, options: LoadOptions = {}): Promise<Engine> {
   const { pull, auxiliary: named, ...rest } = options
@@ -66,7 +67,7 @@ export async function loadEngine(model: string = defaultModel, options: LoadOpti
     options.wasm ?? loadWasm(options.build ?? 'auto', threads),
   ])
   try {
-    const parts = { guides: loadGuides, ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
+    const parts = { guides: loadGuides, room: loadableMemory, ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
     return await Engine.load(files, { spawn: nodeSpawn(computeWorker), spawnText: nodeText(textWorker), ...parts })
   } finally {
     // All weights are in memory now, or loading failed.

@@ -1,7 +1,8 @@
 /** The memory that models take, that is free, and that is given back. */
-import { freemem } from 'node:os'
+import { freemem, totalmem } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { weightBytes } from '../edge/budget.ts'
 import { openModel } from '../src/index.ts'
 import { isOnnx } from './onnx.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
@@ -33,7 +34,7 @@ export async function neededBytes(name: string, options: NeededOptions = {}): Pr
     const { layers, kvHeads, headDim, maxContext } = config
     const { context = Math.min(4096, maxContext) } = options
     const kv = layers * kvHeads * headDim * 2 * 4 * Math.min(context, maxContext)
-    return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, kv + besideWeights)
+    return [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), kv + besideWeights)
   } finally {
     await files.close()
   }
@@ -42,6 +43,14 @@ export async function neededBytes(name: string, options: NeededOptions = {}): Pr
 /** Returns the bytes of memory that a program may take, as the system or its container says. */
 export function availableMemory(): number {
   return Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
+}
+
+/**
+ * Returns the bytes of memory above which a model can't be loaded. Only Linux says how much programs
+ * may take; elsewhere caches count as used, so that all of the memory is the limit.
+ */
+export function loadableMemory(): number {
+  return process.platform === 'linux' ? availableMemory() : totalmem()
 }
 
 let collect: (() => void) | undefined

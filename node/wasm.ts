@@ -14,12 +14,26 @@ export const wasmFolder = process.env.FORETOKEN_WASM
   ? pathToFileURL(`${process.env.FORETOKEN_WASM}/`)
   : new URL('../wasm/dist/', import.meta.url)
 
+/**
+ * The modules by form. They are kept for later engines of this process: a new module would begin with
+ * code that is compiled fast and runs slowly.
+ */
+const compiled = new Map<keyof WasmModules, Promise<WebAssembly.Module | undefined>>()
+
 /** Reads and compiles the modules that `build` and `threads` can need. Throws `io`, `not_found`. */
 export async function loadWasm(build: Build | 'auto' = 'auto', threads = 1): Promise<WasmModules> {
   const builds: Build[] = build === 'auto' ? ['relaxed', 'simd128'] : [build]
   const forms = builds.map((name) => (threads > 1 ? (`${name}-threads` as const) : name))
-  const modules = await Promise.all(forms.map(compile))
+  const modules = await Promise.all(forms.map(compileOnce))
   return Object.fromEntries(forms.map((form, n) => [form, modules[n]]).filter(([, module]) => module))
+}
+
+function compileOnce(form: keyof WasmModules): Promise<WebAssembly.Module | undefined> {
+  const module = compiled.get(form) ?? compile(form)
+  compiled.set(form, module)
+  // What failed may work the next time.
+  module.catch(() => compiled.delete(form))
+  return module
 }
 
 async function compile(form: keyof WasmModules): Promise<WebAssembly.Module | undefined> {

@@ -214,6 +214,7 @@ export const engineChecks: Checks<EngineOptions> = {
   attention: nameOf(['auto', 'float', 'int']),
   threads: wholeFrom(1, 64),
   spawn: callable(),
+  room: callable(),
   backend: withMethods<Backend>('close', 'prepare', 'tensor', 'weight', 'kvPool', 'memoryBytes'),
   kv: nameOf(kvTypes),
   context: wholeFrom(2),
@@ -318,10 +319,11 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
   const passTokens = whole ? context : Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
+  const pages = Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens)
   if (options.attention === 'int') checkIntegers(archive, kv, options.backend)
   return {
     context,
-    pages: Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens),
+    pages,
     prefixBytes: options.prefixBytes,
     chunkBytes: options.chunkBytes ?? defaultChunkBytes,
     model: {
@@ -331,6 +333,8 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv,
+      // A first prompt of one pass.
+      firstPages: Math.min(pages, Math.ceil(passTokens / pageTokens)),
       signal: options.signal,
     },
     schedule,

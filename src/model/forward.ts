@@ -7,7 +7,7 @@
 import type { Backend, Scores, Tensor } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { KvPool } from '../base/kv.ts'
+import { type KvPool, pageLayout } from '../base/kv.ts'
 import type { ModelArchive, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import { requireAlike, withoutAnswers } from './config.ts'
@@ -78,8 +78,9 @@ export class LoadedModel {
     const { config } = archive
     const spec = options.spec ?? specOf(config)
     if (options.inputs) requireAlike(config, 'a predictor')
-    expectWeights(backend, archive, activationBytes(config, spec, options))
-    const { passTokens: tokens, inputs = 0, pageEntries } = options
+    const { passTokens: tokens, inputs = 0, pageEntries, firstPages = 0, kv } = options
+    const pages = firstPages * pageLayout(spec, kv).bytes
+    expectWeights(backend, archive, activationBytes(config, spec, options) + pages)
     backend.prepare(limitsOf(config, spec, { tokens, inputs, pageEntries }))
     return new LoadedModel(backend, archive, spec, await loadWeights(backend, archive, options), options)
   }

@@ -54,14 +54,19 @@ export class WeightIdentity {
   }
 
   #windows(pieces: readonly number[]): TensorSamples {
+    // In one buffer: hosts take long to make thousands of small ones.
+    const all = new Uint8Array(pieces.length * 2 * sampleBytes)
     const windows: Window[] = []
-    let begin = 0
+    let [begin, filled] = [0, 0]
     for (const length of pieces) {
-      for (const from of [0, length >> 1])
-        windows.push({ from: begin + from, bytes: new Uint8Array(Math.min(sampleBytes, length - from)) })
+      for (const from of [0, length >> 1]) {
+        const bytes = all.subarray(filled, filled + Math.min(sampleBytes, length - from))
+        windows.push({ from: begin + from, bytes })
+        filled += bytes.length
+      }
       begin += length
     }
-    this.#samples.push(...windows.map(({ bytes }) => bytes))
+    this.#samples.push(all.subarray(0, filled))
     let at = 0
     let first = 0
     return {

@@ -31,7 +31,7 @@ export interface LoadedWeights {
 }
 
 export interface LoadOptions {
-  /** Called with the bytes that were read and the total. */
+  /** Called with the bytes that were read and the total: after each tensor, and while a large one is read. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -68,7 +68,11 @@ export async function loadWeights(
       const values = await readVector(tensor, identity)
       vectors.set(name, backend.vector(values))
       if (name.endsWith('.kBias')) keyBiases.set(name, values)
-    } else matrices.set(name, await readMatrix(backend, tensor, identity, turns))
+    } else {
+      const before = done
+      const onRead = (bytes: number) => onProgress?.(before + bytes, total)
+      matrices.set(name, await readMatrix(backend, tensor, identity, { turns, onRead }))
+    }
     done += tensor.bytes
     onProgress?.(done, total)
   }
@@ -112,12 +116,13 @@ class Turns {
     this.#signal = signal
   }
 
-  /** Throws `aborted`. */
-  async after(bytes: number): Promise<void> {
+  /** Resolves with true if the host had a turn. Throws `aborted`. */
+  async after(bytes: number): Promise<boolean> {
     this.#bytes += bytes
-    if (this.#bytes < turnBytes) return
+    if (this.#bytes < turnBytes) return false
     this.#bytes = 0
     await nextTurn(this.#signal)
+    return true
   }
 }
 
@@ -125,7 +130,7 @@ async function readMatrix(
   backend: Backend,
   tensor: TensorInfo,
   identity: WeightIdentity,
-  turns: Turns,
+  { turns, onRead }: { readonly turns: Turns; readonly onRead: (bytes: number) => void },
 ): Promise<Weight> {
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const writer = backend.weight({ name, type, n: rows, k: cols })
@@ -141,7 +146,8 @@ async function readMatrix(
     finite.add(into)
     writer.commit(into.length)
     at += into.length
-    await turns.after(into.length)
+    // The table of the vocabulary may be a third of the file.
+    if ((await turns.after(into.length)) && at < bytes) onRead(at)
   }
   return writer.finish()
 }

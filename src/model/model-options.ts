@@ -14,6 +14,8 @@ export interface ModelOptions extends LoadOptions {
   /** Rows of logits made at once; more outputs go in several products. */
   readonly logitRows: number
   readonly kv: KvType
+  /** Pages of K and V that memory is made ready for at once. Default 0. */
+  readonly firstPages?: number
   /**
    * Inner dimension of the largest product beside the model's own: a predictor's. 0 or absent
    * without one.

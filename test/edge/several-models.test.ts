@@ -7,6 +7,7 @@ import type { App } from '../../edge/server.ts'
 import { loadWasm, reclaimMemory } from '../../node/index.ts'
 import { Engine, ForetokenError, ModelPool, type ModelPoolOptions, type TextService } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
+import { sparseModel } from '../helpers/sparse-model.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { testConfig, testKeys } from '../helpers/tiny-server.ts'
 
@@ -251,6 +252,26 @@ describe('a load', () => {
     expect(text).toContain('[DONE]')
     expect((await other).status).toBe(200)
     expect(await states(world.app)).toMatchObject({ chat: { state: 'unloaded' }, small: { state: 'loaded' } })
+  })
+
+  test('does not stop the streams of other models: their tokens come while weights are read', async () => {
+    const large = sparseModel('token_embd.weight', 'q8_0', [2048, 40_000], { hidden: 2048, layers: 1, type: 'q8_0' })
+    const world = worldOf({
+      loadOf: (name) => (name === 'small' ? Engine.load(large.files, { wasm, threads: 1, context: 64 }) : load(name)),
+    })
+    const body = chatBody({ model: 'chat', stream: true, max_tokens: 900, ignore_eos: true })
+    const stream = await ask(world.app, body)
+    const reader = stream.body!.getReader()
+    await reader.read()
+    const other = ask(world.app, chatBody({ model: 'small', max_tokens: 1 }))
+    /** How much was read when each piece of the stream came. */
+    const progress = new Set<number>()
+    while (!(await reader.read()).done) progress.add(large.read.length)
+    expect((await other).status).toBe(200)
+    // 87 MB are read, and the stream has a turn after each 16.
+    const between = [...progress].filter((reads) => reads > 0 && reads < large.read.length)
+    expect(large.read.length).toBeGreaterThan(100)
+    expect(between.length).toBeGreaterThanOrEqual(4)
   })
 
   test('takes the place of a stream whose client has left', async () => {

@@ -44,6 +44,24 @@ const typeNumbers: Record<TensorType, number> = {
 
 export function writeGguf(metadata: Readonly<Record<string, Metadata>>, tensors: readonly WrittenTensor[]): Uint8Array {
   const out = new Writer()
+  const sized = tensors.map(({ name, type, dims, bytes }) => ({ name, type, dims, length: bytes.length }))
+  out.bytes(ggufHead(metadata, sized))
+  for (const { bytes } of tensors) {
+    out.bytes(bytes)
+    out.pad(32)
+  }
+  return out.done()
+}
+
+/** A tensor whose bytes, `length` of them, are written elsewhere. */
+export type ListedTensor = Omit<WrittenTensor, 'bytes'> & { readonly length: number }
+
+/** Returns what comes before the tensors, each of which begins at the next multiple of 32. */
+export function ggufHead(
+  metadata: Readonly<Record<string, Metadata>>,
+  tensors: readonly ListedTensor[],
+): Uint8Array<ArrayBuffer> {
+  const out = new Writer()
   out.u32(0x46554747)
   out.u32(3)
   out.u64(tensors.length)
@@ -53,19 +71,15 @@ export function writeGguf(metadata: Readonly<Record<string, Metadata>>, tensors:
     writeValue(out, value)
   }
   let offset = 0
-  for (const { name, type, dims, bytes } of tensors) {
+  for (const { name, type, dims, length } of tensors) {
     out.text(name)
     out.u32(dims.length)
     for (const dim of dims) out.u64(dim)
     out.u32(typeNumbers[type])
     out.u64(offset)
-    offset += Math.ceil(bytes.length / 32) * 32
+    offset += Math.ceil(length / 32) * 32
   }
   out.pad(32)
-  for (const { bytes } of tensors) {
-    out.bytes(bytes)
-    out.pad(32)
-  }
   return out.done()
 }
 
@@ -136,7 +150,7 @@ class Writer {
     this.bytes(new Uint8Array((to - (this.#length % to)) % to))
   }
 
-  done(): Uint8Array {
+  done(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.#length)
   }
 }

@@ -17,6 +17,8 @@ const kernels: (keyof Kernels)[] = [
   'gemm_f32',
   'embed_rows',
   'repack',
+  'repack_start',
+  'repack_end',
   'weight_kind',
   'weight_bytes',
   'rms_norm',

@@ -106,6 +106,16 @@ export interface Kernels {
     k: number,
   ): number
   repack(sourceType: number, dst: number, src: number, firstRow: number, rows: number, n: number, k: number): number
+  repack_start(
+    sourceType: number,
+    dst: number,
+    src: number,
+    firstRow: number,
+    rows: number,
+    n: number,
+    k: number,
+  ): number
+  repack_end(): number
   weight_kind(sourceType: number): number
   weight_bytes(kind: number, n: number, k: number): number
   peak_dot(iterations: number, lowering: number): number

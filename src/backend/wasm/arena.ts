@@ -84,15 +84,15 @@ export class Arena {
   }
 
   /**
-   * Allocates a zeroed region of `bytes` on a 64-byte boundary. Throws `out_of_memory` if there is
-   * no room; nothing has changed then.
+   * Allocates a region of `bytes` on a 64-byte boundary, zeroed unless all of it will be written before
+   * it is read. Throws `out_of_memory` if there is no room; nothing has changed then.
    */
-  alloc(bytes: number, use: Use): number {
+  alloc(bytes: number, use: Use, zeroed = true): number {
     checkRegion(bytes, `a region for ${use}`)
-    const size = Math.max(alignment, align(bytes))
+    const size = regionBytes(bytes)
     const at = this.#takeHole(size) ?? this.#takeTop(size)
     // Reused memory may hold anything, and above all unwritten slots of a page must not hold NaN.
-    if (at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
+    if (zeroed && at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
     this.#fresh = Math.max(this.#fresh, at + size)
     this.#regions.set(at, { bytes: size, use })
     this.#used[use] += size
@@ -218,6 +218,11 @@ export function checkRegion(bytes: number, what: string): void {
       `${what} takes ${bytes} bytes, and the wasm core holds at most ${mostRegionBytes} in one piece; use a smaller model, ` +
         'one in fewer bits, or a smaller context',
     )
+}
+
+/** Returns the bytes that a region of `bytes` takes. */
+export function regionBytes(bytes: number): number {
+  return Math.max(alignment, align(bytes))
 }
 
 function align(bytes: number): number {

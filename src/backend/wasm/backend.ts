@@ -1,5 +1,6 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
 import { defined } from '../../base/at.ts'
+import { Callback } from '../../base/callback.ts'
 import { wrong } from '../../base/checks.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
@@ -43,6 +44,11 @@ export interface WasmOptions {
   readonly threads?: number
   readonly spawn?: Spawn
   /**
+   * Returns the number of bytes of memory that are free on this machine: weights that take more are
+   * refused before any is read. Default: no limit but the 4 GiB of a wasm memory.
+   */
+  readonly room?: (() => number) | undefined
+  /**
    * What attention over int8 pages computes in: floats, or integers, which are faster behind long
    * prompts and differ a little. Other pages, and heads whose width is no multiple of 32, always take
    * floats. `int` needs a relaxed build. Default `auto`: integers where the build has them.
@@ -64,7 +70,7 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
   // Before workers are started, which it would leave running.
   const integers = attendsInIntegers(core, options.attention ?? 'auto')
   const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
-  return new WasmBackend(core, threads, workers, integers)
+  return new WasmBackend(core, threads, workers, { integers, room: options.room })
 }
 
 /** Throws `unsupported`. */
@@ -88,6 +94,7 @@ class WasmBackend implements Backend {
   readonly #arena: Arena
   readonly #products: Products
   readonly #workers: readonly ComputeWorker[]
+  readonly #room: () => number
   readonly #tables: PassTables
   readonly #integers: boolean
   /** The columns that vectors of factors change. */
@@ -99,13 +106,19 @@ class WasmBackend implements Backend {
   /** The plan and the pool whose pages were last checked. */
   #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
-  constructor(core: Core, threads: number, workers: readonly ComputeWorker[], integers: boolean) {
+  constructor(
+    core: Core,
+    threads: number,
+    workers: readonly ComputeWorker[],
+    { integers, room }: { readonly integers: boolean; readonly room: WasmOptions['room'] },
+  ) {
     this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
     this.threads = threads
     this.#kernels = core.kernels
     this.#arena = core.arena
     this.#products = new Products(core.kernels, core.arena, core.lowering)
     this.#workers = workers
+    this.#room = room ?? (() => Number.POSITIVE_INFINITY)
     this.#integers = integers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
@@ -172,7 +185,8 @@ class WasmBackend implements Backend {
   }
 
   expectWeights(specs: readonly WeightSpec[], beside: number): void {
-    expectWeights(this.#kernels, this.#arena, specs, beside)
+    const free = this.#free()
+    expectWeights(this.#kernels, this.#arena, specs, { beside, free })
   }
 
   weight(spec: WeightSpec): WeightWriter {
@@ -406,6 +420,17 @@ class WasmBackend implements Backend {
           throw new ForetokenError('internal', `KV page ${page} of a pass is not one of the ${kv.pages} of its pool`)
     this.#checked = { plan, pool: kv, removals: kv.removals }
     return kv
+  }
+
+  /** Returns what the host says is free, in bytes. Throws `bad_argument`. */
+  #free(): number {
+    let free: unknown
+    new Callback('room', () => {
+      free = this.#room()
+      return free
+    }).call()
+    if (typeof free !== 'number' || !(free >= 0)) throw wrong('what room gives', 'a number of bytes', free)
+    return free
   }
 
   #table(bytes: number): number {

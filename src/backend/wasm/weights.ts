@@ -1,12 +1,13 @@
 /**
  * Streams a weight's file bytes into the kernels' layout a few panels at a time, without a second
- * copy of the whole weight.
+ * copy of the whole weight. While the workers repack one piece, the caller reads the next: a page of
+ * fresh memory takes the system longer to provide than to fill, so the two take about as long.
  */
 import { ForetokenError } from '../../base/errors.ts'
 import { tensorBlocks } from '../../base/model.ts'
 import type { Weight, WeightSpec, WeightWriter } from '../backend.ts'
 import { type Kernels, tensorTypeIds } from './abi.ts'
-import { type Arena, checkRegion } from './arena.ts'
+import { type Arena, checkRegion, regionBytes } from './arena.ts'
 import { finished } from './tensors.ts'
 
 /** A weight in wasm memory. */
@@ -18,11 +19,14 @@ export interface WasmWeight extends Weight {
 /** Number of outputs in a panel; rows are repacked in multiples of it. */
 const panel = 8
 
-/** Number of file bytes that are read at once; more only if eight rows are larger. */
+/**
+ * Number of file bytes that are read at once; more only if eight rows are larger. They stay in a
+ * cache of the processor until they are repacked.
+ */
 const stagingBytes = 1 << 18
 
 /**
- * Returns the size of a weight in the kernels' layout and of its staging memory, in bytes. Throws
+ * Returns the size of a weight in the kernels' layout and of one of its two stages, in bytes. Throws
  * `out_of_memory`, `unsupported`.
  */
 function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
@@ -39,27 +43,51 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
   return { weight, stage }
 }
 
+/** About what the tables and the scratch of passes take, which depends on more than the model, in bytes. */
+const tableBytes = 1 << 20
+
+/** Where memory for weights comes from, and how much of it is left, in bytes. */
+interface Room {
+  readonly bytes: number
+  /** Ends a sentence that begins with a number of bytes. */
+  readonly of: string
+  readonly advice: string
+}
+
 /**
- * Makes room for weights before any is read. Throws `out_of_memory` if these and `beside` more
- * bytes do not fit into the memory that is left. Specs with one row are vectors.
+ * Makes room for weights before any is read. Throws `out_of_memory`, with the bytes that are missing,
+ * if these and `beside` more bytes do not fit into what is left of the wasm memory, or into the `free`
+ * bytes of the host. Specs with one row are vectors.
  */
-export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
-  let [bytes, stage] = [0, 0]
+export function expectWeights(
+  kernels: Kernels,
+  arena: Arena,
+  specs: readonly WeightSpec[],
+  { beside, free }: { readonly beside: number; readonly free: number },
+): void {
+  let [bytes, stages] = [0, 0]
   for (const spec of specs) {
     const { name, n, k } = spec
     if (n === 1) checkRegion(k * 4, `${name} (${k} values)`)
     const sizes = n === 1 ? { weight: k * 4, stage: 0 } : sizesOf(kernels, spec)
-    bytes += sizes.weight
-    stage = Math.max(stage, sizes.stage)
+    bytes += regionBytes(sizes.weight)
+    stages = Math.max(stages, 2 * sizes.stage)
   }
-  const { room } = arena
-  if (bytes + stage + beside > room)
-    throw new ForetokenError(
-      'out_of_memory',
-      `the weights take ${bytes} bytes, reading them ${stage} and a pass ${beside}, and a wasm memory has ${room} left of its ` +
-        '4 GiB; use a smaller model, or one in fewer bits',
-    )
-  arena.reserve(bytes + stage + beside)
+  const advice = 'use a smaller model, or one in fewer bits'
+  const rooms: readonly Room[] = [
+    { bytes: arena.room, of: "that are left of a wasm memory's 4 GiB", advice },
+    { bytes: free, of: 'of memory that are free', advice: `end other programs, or ${advice}` },
+  ]
+  const needed = bytes + stages + beside
+  for (const room of rooms)
+    if (needed > room.bytes)
+      throw new ForetokenError(
+        'out_of_memory',
+        `the weights take ${bytes} bytes, reading them ${stages} and a pass ${beside}: ${needed - room.bytes} more than the ` +
+          `${room.bytes} ${room.of}; ${room.advice}`,
+      )
+  // The first growth after this one would cost a full collection of the host, see `Arena.reserve`.
+  arena.reserve(Math.min(needed + tableBytes, arena.room))
 }
 
 /**
@@ -75,10 +103,12 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const at = arena.alloc(sizes.weight, 'weights')
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
-  // Each writer has its own stage, since two weights may be written alternately.
-  const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
+  // Each writer has its own stages, since two weights may be written alternately.
+  const stages = arena.alloc(2 * sizes.stage, 'tables', false)
+  /** The stage that is being filled; workers may be repacking the other. */
+  let [stage, other] = [stages, stages + sizes.stage]
   let freed = false
-  /** Number of rows already repacked; `waiting` is the number of bytes in the stage. */
+  /** Number of rows repacked, or given to the workers; `waiting` is the number of bytes in the stage. */
   let row = 0
   let waiting = 0
 
@@ -86,31 +116,32 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
     const whole = Math.floor(waiting / rowBytes)
     const rows = row + whole === n ? whole : Math.floor(whole / panel) * panel
     if (rows === 0) return
-    const status = kernels.repack(sourceType, at, stage.at, row, rows, n, k)
-    if (status === 2)
-      throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
-    finished(status, 'repack')
-    row += rows
+    finished(kernels.repack_end(), 'repack')
     const used = rows * rowBytes
-    arena.bytes.copyWithin(stage.at, stage.at + used, stage.at + waiting)
+    arena.bytes.copyWithin(other, stage + used, stage + waiting)
+    if (kernels.repack_start(sourceType, at, stage, row, rows, n, k) !== 0)
+      throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
+    row += rows
     waiting -= used
+    ;[stage, other] = [other, stage]
   }
 
   return {
     reserve(bytes) {
       const left = total - row * rowBytes - waiting
       if (left <= 0) throw new ForetokenError('bad_model', `${name}: more than the expected ${total} bytes`)
-      const room = Math.min(bytes, stage.bytes - waiting, left)
-      return arena.bytes.subarray(stage.at + waiting, stage.at + waiting + room)
+      const room = Math.min(bytes, sizes.stage - waiting, left)
+      return arena.bytes.subarray(stage + waiting, stage + waiting + room)
     },
     commit(bytes) {
       waiting += bytes
-      if (waiting === stage.bytes || row * rowBytes + waiting === total) drain()
+      if (waiting === sizes.stage || row * rowBytes + waiting === total) drain()
     },
     finish() {
+      finished(kernels.repack_end(), 'repack')
       if (row !== n)
         throw new ForetokenError('bad_model', `${name}: ${row * rowBytes + waiting} of ${total} bytes arrived`)
-      if (!freed) arena.free(stage.at)
+      if (!freed) arena.free(stages)
       freed = true
       const weight: WasmWeight = { type, n, k, at, kind }
       return weight

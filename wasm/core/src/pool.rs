@@ -37,6 +37,30 @@ pub unsafe fn run<A>(args: &A, units: usize, grain: usize, body: Body<A>) -> u32
     0
 }
 
+/// Begins the same job and returns; `join` waits for it. Without workers it is done before this returns. One job is
+/// open at a time: `start` and `run` join one that is.
+///
+/// # Safety
+/// What the arguments point to must live until `join`.
+pub unsafe fn start<A>(args: &A, units: usize, grain: usize, body: Body<A>) {
+    #[cfg(feature = "threads")]
+    if shared::POOL.threads() > 1 {
+        // SAFETY: as above.
+        return unsafe { shared::POOL.start(args, units, grain, body, own::get()) };
+    }
+    let _ = grain;
+    // SAFETY: as above.
+    unsafe { body(args, 0, units, own::get()) };
+}
+
+/// Waits for the job that `start` began: 0, or 1 if a worker stopped responding.
+pub fn join() -> u32 {
+    #[cfg(feature = "threads")]
+    return shared::POOL.join(own::get());
+    #[cfg(not(feature = "threads"))]
+    0
+}
+
 /// The caller's scratch, for kernels that run on it alone.
 pub fn scratch() -> *mut u8 {
     own::get()

@@ -55,6 +55,32 @@ pub unsafe extern "C" fn repack(
     unsafe { pool::run(&args, args.panels(), repack_grain(k), rows_to_panels::body) }
 }
 
+/// Begins what `repack` does and returns, so that the caller can read the next rows meanwhile; `repack_end` waits for
+/// it. Other kernels may run between them. Returns 2 for invalid arguments.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn repack_start(
+    source: u32,
+    dst: *mut u8,
+    src: *const u8,
+    first: usize,
+    rows: usize,
+    n: usize,
+    k: usize,
+) -> u32 {
+    let args = rows_to_panels::Args { source, dst, src, first, rows, n, k };
+    if !args.sound() {
+        return 2;
+    }
+    unsafe { pool::start(&args, args.panels(), repack_grain(k), rows_to_panels::body) };
+    0
+}
+
+/// Waits for what `repack_start` began: 0, also if nothing was, or 1 if a worker stopped responding.
+#[unsafe(no_mangle)]
+pub extern "C" fn repack_end() -> u32 {
+    pool::join()
+}
+
 /// Quantizes x (rows, k) to int8 `q` with `s` and `sums` (rows, k / 32), in groups of 4 rows; k % 32 = 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quantize_q8(

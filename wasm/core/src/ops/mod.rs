@@ -8,6 +8,7 @@ pub mod embed;
 pub mod exp;
 pub mod gemm_f32;
 pub mod gemm_int;
+pub mod halves;
 pub mod kv;
 pub mod moments;
 pub mod norm;

@@ -7,7 +7,9 @@ pub use super::blocks::{
     IQ4_NL, IQ4_XS, MXFP4, Q1_0, Q2_0, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0, TQ1_0, TQ2_0,
     kind_of, row_bytes,
 };
-use super::blocks::{block_elements, read};
+use super::blocks::{block_elements, gives_floats, read};
+use super::halves;
+pub use super::halves::{from_f16, to_f16};
 use super::weight::{self, BF16, F16, F32, I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::simd::dots::{BLOCK, PANEL};
 
@@ -110,15 +112,20 @@ unsafe fn integers<const SOURCE: u32, const KIND: u32>(
         // SAFETY: as above.
         unsafe {
             let to = to.add(block * block_bytes(KIND));
-            for output in 0..PANEL {
-                let mut head = [0u16; 2];
-                if output < count {
-                    head = read::<SOURCE>(from.add(output * bytes), block, &mut quants[output]);
-                }
-                to.cast::<u16>().add(output).write_unaligned(head[0]);
-                if head_bytes(KIND) == 32 {
-                    to.cast::<u16>().add(PANEL + output).write_unaligned(head[1]);
-                }
+            let mut heads = [[0u32; PANEL]; 2];
+            for output in 0..count {
+                let [scale, other] = read::<SOURCE>(from.add(output * bytes), block, &mut quants[output]);
+                (heads[0][output], heads[1][output]) = (scale, other);
+            }
+            let scales = if gives_floats(SOURCE) { halves::of_floats(&heads[0]) } else { halves::of_words(&heads[0]) };
+            to.cast::<[u16; PANEL]>().write_unaligned(scales);
+            if head_bytes(KIND) == 32 {
+                let others = match SOURCE {
+                    Q4_0 => halves::minus_eight_times(scales),
+                    _ if gives_floats(SOURCE) => halves::of_floats(&heads[1]),
+                    _ => halves::of_words(&heads[1]),
+                };
+                to.cast::<[u16; PANEL]>().add(1).write_unaligned(others);
             }
             interleave::<KIND>(to.add(head_bytes(KIND)).cast(), &quants);
         }
@@ -184,31 +191,6 @@ unsafe fn interleave<const KIND: u32>(to: *mut u32, quants: &[[u32; 8]; PANEL]) 
             }
         }
     }
-}
-
-/// Converts a half to a float, exactly.
-#[inline(always)]
-pub fn from_f16(bits: u16) -> f32 {
-    let bits = bits as u32;
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-    let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
-    f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
-}
-
-/// Converts a float to the nearest half, ties to even; larger values become infinite.
-pub fn to_f16(value: f32) -> u16 {
-    let sign = (value.to_bits() >> 16 & 0x8000) as u16;
-    let size = value.to_bits() & 0x7fff_ffff;
-    if size > 0x7f80_0000 {
-        return sign | 0x7e00;
-    }
-    if size < 0x3880_0000 {
-        // Below 2^-14: adding 0.5 leaves the value in steps of 2^-24 in the low bits, rounded by the addition.
-        let shifted = f32::from_bits(size) + 0.5;
-        return sign | (shifted.to_bits() - 0x3f00_0000) as u16;
-    }
-    let rounded = size + 0xfff + (size >> 13 & 1);
-    sign | ((rounded - 0x3800_0000) >> 13).min(0x7c00) as u16
 }
 
 /// Returns element (row, i) of a weight in panels.

@@ -119,9 +119,20 @@ impl Pool {
     /// # Safety
     /// `body` must be sound on any disjoint ranges of units at once, from any thread, with these arguments.
     pub unsafe fn run<A>(&self, args: &A, units: usize, grain: usize, body: Body<A>, scratch: *mut u8) -> u32 {
+        // SAFETY: as for this function.
+        unsafe { self.start(args, units, grain, body, scratch) };
+        self.join(scratch)
+    }
+
+    /// Opens a job for the workers and returns; `join` waits for it. A job that is still open is joined first, and
+    /// none is opened after a worker was lost, which `join` reports.
+    ///
+    /// # Safety
+    /// As for `run`; what the arguments point to must live until `join`.
+    pub unsafe fn start<A>(&self, args: &A, units: usize, grain: usize, body: Body<A>, scratch: *mut u8) {
         const { assert!(size_of::<A>() <= ARGS && align_of::<A>() <= 16) };
-        if self.broken.load(SeqCst) != 0 {
-            return 1;
+        if self.join(scratch) != 0 {
+            return;
         }
         let generation = self.generation.load(SeqCst).wrapping_add(1);
         let closed = (generation as u64) << 32 | u32::MAX as u64;
@@ -141,9 +152,23 @@ impl Pool {
         if self.sleepers.load(SeqCst) > 0 {
             wait::notify(&self.generation);
         }
-        // SAFETY: the job is the one just opened.
+    }
+
+    /// Computes what is left of the open job and waits for the rest: 0, also if no job is open, or 1 if a worker was
+    /// lost.
+    pub fn join(&self, scratch: *mut u8) -> u32 {
+        if self.broken.load(SeqCst) != 0 {
+            return 1;
+        }
+        let units = self.units.load(SeqCst);
+        if self.done.load(SeqCst) == units {
+            return 0;
+        }
+        // `stop` raises `generation`, but not that of the job.
+        let generation = (self.next.load(SeqCst) >> 32) as u32;
+        // SAFETY: the caller of `start` vouched for the job.
         unsafe { self.work(generation, scratch) };
-        self.finish(units as u32)
+        self.finish(units)
     }
 
     /// Runs a worker until `stop`. `thread` is 1 or more and selects its scratch.
