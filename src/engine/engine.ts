@@ -464,6 +464,8 @@ export class Engine implements TextService {
     this.#prompts.close()
     this.guides?.close()
     await this.#scheduler.close()
+    // Whoever still holds the engine does not hold its chunks.
+    this.#chunkStore.clear()
     await this.backend.close()
   }
 }

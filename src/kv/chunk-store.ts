@@ -159,6 +159,7 @@ export class ChunkStore {
   clear(): void {
     this.#used.clear()
     this.#tenants.clear()
+    for (const chunks of this.#pinned.values()) chunks.clear()
     this.#pinned.clear()
     this.#pinnedBytes = 0
     this.#bytes = 0
