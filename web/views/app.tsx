@@ -6,6 +6,7 @@ import { TabEngine } from '../engine.ts'
 import { Chat } from './chat.tsx'
 import { EndpointPanel } from './endpoint-panel.tsx'
 import { ModelPanel } from './model-panel.tsx'
+import { inMemory } from './model-state.ts'
 import { PackingView } from './packing-view.tsx'
 import { Tabs } from './tabs.tsx'
 import { useModel } from './use-model.ts'
@@ -21,7 +22,7 @@ export function App({ base }: { readonly base: string }) {
     keys: {},
     model: '',
   })
-  const ready = model.state.kind === 'ready' ? model.state.ready : undefined
+  const ready = inMemory(model.state)
 
   return (
     <>
