@@ -22,8 +22,16 @@ const node = { ...common, platform: 'node', minify: false, external: packages }
 const edge = { ...common, platform: 'neutral', minify: false, external: packages }
 
 export const bundles = {
-  /** The library for any platform, with its run-time dependencies. */
-  'dist/index.js': { ...common, platform: 'neutral', mainFields: ['module', 'main'], entryPoints: ['src/index.ts'] },
+  /** The library for any platform, with its run-time dependencies. What few callers use is in parts that load on use. */
+  'dist/index.js': {
+    ...common,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    entryPoints: { index: 'src/index.ts' },
+    splitting: true,
+    outdir: 'dist',
+    chunkNames: 'index-[name]-[hash]',
+  },
   /** The library with the parts for Node. */
   'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
   /** The `foretoken` command: a start, and the code of each command in files of its own. */

@@ -1,5 +1,6 @@
 /** Bytes: what a reader of a page or an isolate must load. */
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { type BuildOptions, build } from 'esbuild'
 import { expect, test } from 'vitest'
@@ -10,25 +11,36 @@ const { bundles }: { bundles: Record<string, BuildOptions> } = await import(
 
 const most = 250_000
 
-async function bundle(name: string): Promise<Uint8Array> {
+async function parts(name: string): Promise<readonly Uint8Array[]> {
   const { outputFiles } = await build({ ...bundles[name], write: false })
-  return outputFiles[0]!.contents
+  return outputFiles.map(({ contents }) => contents)
+}
+
+/** Returns the files that importing a bundle loads: its start, and the parts that it imports at once. */
+async function loaded(name: string): Promise<readonly Uint8Array[]> {
+  const { outputFiles, metafile } = await build({ ...bundles[name], write: false, metafile: true })
+  if (outputFiles.length === 1) return [outputFiles[0]!.contents]
+  const found = new Set([name])
+  for (const path of found)
+    for (const { kind, path: next } of metafile.outputs[path]!.imports) if (kind === 'import-statement') found.add(next)
+  return [...found].map((path) => outputFiles.find((file) => basename(file.path) === basename(path))!.contents)
 }
 
 const gzip = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).length
+const gzipOf = (files: readonly Uint8Array[]) => files.reduce((sum, bytes) => sum + gzip(bytes), 0)
 const wasm = (form: string) => readFileSync(new URL(`../wasm/dist/${form}.wasm`, import.meta.url))
 
 test.each(['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads'])(
   `the library and %s.wasm take at most ${most} bytes, gzip`,
   async (form) => {
-    const [library, core] = [gzip(await bundle('dist/index.js')), gzip(wasm(form))]
+    const [library, core] = [gzipOf(await loaded('dist/index.js')), gzip(wasm(form))]
     expect(library + core, `library ${library}, ${form} ${core}`).toBeLessThanOrEqual(most)
   },
 )
 
 test('the neutral bundles use no platform', async () => {
   for (const name of ['dist/index.js', 'dist/browser.js', 'dist/edge.js', 'dist/edge-deno.js', 'dist/edge-bun.js']) {
-    const text = new TextDecoder().decode(await bundle(name))
+    const text = (await parts(name)).map((bytes) => new TextDecoder().decode(bytes)).join('\n')
     expect(text.match(/(?:from|import|require)\s*\(?\s*["'](?:node:|cloudflare:)[^"']*/g) ?? [], name).toEqual([])
   }
 })
@@ -48,8 +60,19 @@ test('a visit of the page takes at most 420 kB, gzip, with every build of the co
   ).toBeLessThanOrEqual(420_000)
 })
 
+test('what few callers use is not loaded with the library', async () => {
+  const [all, first] = [await parts('dist/index.js'), await loaded('dist/index.js')]
+  expect(all.length).toBeGreaterThan(first.length)
+  const text = first.map((bytes) => new TextDecoder().decode(bytes)).join('\n')
+  const rest = all.map((bytes) => new TextDecoder().decode(bytes)).join('\n')
+  // This message is of fitting.
+  const fitting = 'the targets hold a value that is not finite'
+  expect(rest).toContain(fitting)
+  expect(text).not.toContain(fitting)
+})
+
 test('each worker is one small file', async () => {
-  expect(gzip(await bundle('dist/worker.js'))).toBeLessThan(1_000)
-  expect(gzip(await bundle('dist/text-worker.js'))).toBeLessThan(46_000)
-  expect(gzip(await bundle('dist/guide-worker.js'))).toBeLessThan(25_000)
+  expect(gzipOf(await loaded('dist/worker.js'))).toBeLessThan(1_000)
+  expect(gzipOf(await loaded('dist/text-worker.js'))).toBeLessThan(46_000)
+  expect(gzipOf(await loaded('dist/guide-worker.js'))).toBeLessThan(25_000)
 })

@@ -27,9 +27,14 @@ class Config:
 
 
 class Base:
-    """A llama model. All tensors are constants: gradients flow through its functions, not into weights."""
+    """A llama model. All tensors are constants: gradients flow through its functions, not into weights.
 
-    def __init__(self, path: Path):
+    With `bfloat16`, the products of the layers are computed in it unless `precise` is set: two to three
+    times faster on a processor that has such products. Sums over layers, norms and logits stay float32.
+    """
+
+    def __init__(self, path: Path, bfloat16: bool = False):
+        self.precise = not bfloat16
         self.reader = GGUFReader(path)
         field = lambda name: self.reader.fields[name].contents()
         architecture = field("general.architecture")
@@ -40,6 +45,11 @@ class Base:
         self.weights = {
             tensor.name: torch.from_numpy(numpy.array(dequantize(tensor.data, tensor.tensor_type))).float()
             for tensor in self.reader.tensors
+        }
+        self.halves = {
+            name: weight.bfloat16()
+            for name, weight in self.weights.items()
+            if bfloat16 and name.startswith("blk.") and weight.ndim == 2
         }
         self.config = Config(
             layers=of("block_count"),
@@ -72,8 +82,20 @@ class Base:
         return self._kv(layer, self.normed(layer, x))
 
     def _kv(self, layer: int, normed: Tensor) -> tuple[Tensor, Tensor]:
-        k, v = (self.weights[f"blk.{layer}.{name}.weight"] for name in ("attn_k", "attn_v"))
-        return F.linear(normed, k), F.linear(normed, v)
+        return self.product(layer, "attn_k", normed), self.product(layer, "attn_v", normed)
+
+    def product(self, layer: int, name: str, x: Tensor) -> Tensor:
+        """Returns x, (T, K), times a layer's matrix, (T, N)."""
+        name = f"blk.{layer}.{name}.weight"
+        if self.precise:
+            return F.linear(x, self.weights[name])
+        return F.linear(x.bfloat16(), self.halves[name]).float()
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Returns softmax(q k / sqrt d) v for q, (h, T, d), and k and v, (h, P + T, d)."""
+        if not self.precise:
+            q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
+        return F.scaled_dot_product_attention(q[None], k[None], v[None], mask, is_causal=mask is None)[0].float()
 
     def heads(self, x: Tensor) -> Tensor:
         """Turns (T, n d) into (n, T, d)."""
@@ -104,9 +126,8 @@ class Base:
         where a row may attend; without one, rows attend to themselves and earlier rows.
         `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and of V. Without `mlp`, only attention runs.
         """
-        weight = lambda name: self.weights[f"blk.{layer}.{name}.weight"]
         normed = self.normed(layer, x)
-        q = self.rope(self.heads(F.linear(normed, weight("attn_q"))), positions)
+        q = self.rope(self.heads(self.product(layer, "attn_q", normed)), positions)
         k_raw, v_raw = self._kv(layer, normed)
         k, v = self.rope(self.heads(k_raw), positions), self.heads(v_raw)
         if patch is not None:
@@ -115,12 +136,13 @@ class Base:
             k, v = torch.cat((past[0], k), 1), torch.cat((past[1], v), 1)
         share = self.config.heads // self.config.kv_heads
         k, v = k.repeat_interleave(share, 0), v.repeat_interleave(share, 0)
-        attended = F.scaled_dot_product_attention(q[None], k[None], v[None], mask, is_causal=mask is None)[0]
-        x = x + F.linear(attended.transpose(0, 1).flatten(1), weight("attn_output"))
+        attended = self.attention(q, k, v, mask)
+        x = x + self.product(layer, "attn_output", attended.transpose(0, 1).flatten(1))
         if not mlp:
             return x, k_raw, v_raw
-        normed = self.norm(x, weight("ffn_norm"))
-        x = x + F.linear(F.silu(F.linear(normed, weight("ffn_gate"))) * F.linear(normed, weight("ffn_up")), weight("ffn_down"))
+        normed = self.norm(x, self.weights[f"blk.{layer}.ffn_norm.weight"])
+        inner = F.silu(self.product(layer, "ffn_gate", normed)) * self.product(layer, "ffn_up", normed)
+        x = x + self.product(layer, "ffn_down", inner)
         return x, k_raw, v_raw
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ class Document:
 class Corpus:
     """The files of one folder, split into rows to train on and held-out rows, every twentieth one."""
 
-    def __init__(self, folder: Path, tokens: Tokens, held_out: bool, extra: list[Path] = []):
+    def __init__(self, folder: Path, tokens: Tokens, held_out: bool, extra: list[Path] = [], answered: list[Path] = []):
         rows = {name: _split(_rows(path), held_out) for name, path in _files(folder).items()}
         self.tokens = tokens
         self.texts = [row["text"] for name in ("openstax", "c4_demo") for row in rows[name]]
@@ -40,13 +40,18 @@ class Corpus:
         sampled = [row for path in extra for row in _split(_rows(path), held_out)]
         if sampled:
             self.chats["sampled"] = [row["messages"] for row in sampled]
+        # Whole prompts that the base answered (prompts.py).
+        self.answered = [row["messages"] for path in answered for row in _split(_rows(path), held_out)]
 
     def documents(self, seed: int, longest: int) -> Iterator[Document]:
         """Yields documents without end. A quarter is running text; the others end with a question and its answer."""
         draw = random.Random(seed)
+        shares = {"text": 0.25, "chat": 0.15, "passage": 0.15, "documents": 0.25, "recall": 0.2}
+        if self.answered:
+            shares = {"text": 0.2, "chat": 0.1, "passage": 0.1, "documents": 0.1, "recall": 0.15, "answered": 0.35}
         while True:
             length = draw.choice((longest, longest, longest // 2, draw.randint(160, longest)))
-            kind = draw.choices(("text", "chat", "passage", "documents", "recall"), (0.25, 0.15, 0.15, 0.25, 0.2))[0]
+            kind = draw.choices(list(shares), list(shares.values()))[0]
             document = getattr(self, f"_{kind}")(draw, length)
             if len(document.ids) >= 120:
                 yield document
@@ -93,9 +98,38 @@ class Corpus:
         ids, answers = self._framed([{"role": "user", "content": content}, answer])
         return Document("passage", ids[: length + 64], [at for at in answers if at < length])
 
+    def _answered(self, draw: random.Random, length: int) -> Document:
+        ids, answers = self._framed(draw.choice(self.answered))
+        return Document("answered", ids, answers)
+
     def _documents(self, draw: random.Random, length: int) -> Document:
         """Makes a question about one of several documents, which stands at the front, in the middle or at the end."""
         passage, question, answer = draw.choice(self.passages)
+        body = self._among_others(draw, length, passage, question)
+        if draw.random() < 0.8:
+            messages = [{"role": "user", "content": f"{body}\n\n{question}"}, {"role": "assistant", "content": answer}]
+            ids, answers = self._framed(messages)
+            return Document("documents", ids, answers)
+        head = self.tokens.ids(f"{body}\n\n{question}\nAnswer:")
+        return Document("documents", head + self.tokens.ids(f" {answer}\n"), [len(head)])
+
+    def asked_documents(self, draw: random.Random, length: int, end: str) -> str:
+        """Returns a prompt of about `length` tokens: documents, a question about one of them, and `end`."""
+        passage, question, _ = draw.choice(self.passages)
+        question = f"{question} {end}".strip()
+        return f"{self._among_others(draw, length, passage, question)}\n\n{question}"
+
+    def asked_facts(self, draw: random.Random, length: int) -> str:
+        """Returns a prompt of about `length` tokens: facts among text, and a question about one of them."""
+        style = draw.choice(_facts)
+        names = draw.sample(style.keys, draw.randint(2, 8))
+        facts = " ".join(style.fact.format(key=name, value=style.value(draw)) for name in names)
+        filler = self.tokens.tokenizer.decode(self._filler(draw, max(20, length - len(self.tokens.ids(facts)) - 60)))
+        body = f"{facts}\n\n{filler}" if draw.random() < 0.5 else f"{filler}\n\n{facts}"
+        return f"{body}\n\n{style.question.format(key=draw.choice(names))}"
+
+    def _among_others(self, draw: random.Random, length: int, passage: str, question: str) -> str:
+        """Returns `passage` among other documents, which leave room for `question`."""
         frame = draw.choice(_frames)
         room = length - len(self.tokens.ids(passage + question)) - 60
         others: list[str] = []
@@ -104,13 +138,7 @@ class Corpus:
             room -= len(self.tokens.ids(other)) + 6
             others.append(other)
         others.insert(draw.choice((0, len(others) // 2, len(others), draw.randint(0, len(others)))), passage)
-        body = "\n\n".join(frame.format(number=number, text=text) for number, text in enumerate(others, 1))
-        if draw.random() < 0.8:
-            messages = [{"role": "user", "content": f"{body}\n\n{question}"}, {"role": "assistant", "content": answer}]
-            ids, answers = self._framed(messages)
-            return Document("documents", ids, answers)
-        head = self.tokens.ids(f"{body}\n\n{question}\nAnswer:")
-        return Document("documents", head + self.tokens.ids(f" {answer}\n"), [len(head)])
+        return "\n\n".join(frame.format(number=number, text=text) for number, text in enumerate(others, 1))
 
     def _document(self, draw: random.Random, tokens: int) -> str:
         """Returns a passage that another question was about, or a piece of text, of at most `tokens` tokens."""

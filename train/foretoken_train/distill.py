@@ -25,7 +25,7 @@ from .tokens import Tokens
 
 def main() -> None:
     options = _options()
-    base = Base(options.base)
+    base = Base(options.base, options.bfloat16)
     tokens = Tokens(base.reader)
     trainer = Trainer(base, tokens, options)
     trainer.resume()
@@ -53,8 +53,8 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best = float("inf")
-        self.corpus = Corpus(options.data, tokens, held_out=False, extra=options.sampled)
-        held_out = Corpus(options.data, tokens, held_out=True, extra=options.sampled).documents(options.seed + 1, options.longest)
+        self.corpus = Corpus(options.data, tokens, held_out=False, extra=options.sampled, answered=options.answered)
+        held_out = Corpus(options.data, tokens, held_out=True, extra=options.sampled, answered=options.answered).documents(options.seed + 1, options.longest)
         self.judged = [cut(next(held_out), random.Random(index), options, self.predictor.plan, judged=True) for index in range(options.judged)]
         options.out.mkdir(parents=True, exist_ok=True)
 
@@ -102,6 +102,7 @@ class Trainer:
     @torch.no_grad()
     def judge(self) -> dict[str, float]:
         """Returns the held-out KL divergence by kind of text, and the share of equal first tokens."""
+        precise, self.base.precise = self.base.precise, True
         kinds: dict[str, list[float]] = {}
         agreed: list[float] = []
         for (ids, blocks), kind in self.judged:
@@ -111,6 +112,7 @@ class Trainer:
             first = [sum(block.end - block.prompt for block in blocks[:index]) for index in range(len(blocks))]
             wanted = self.base.logits(teacher.states[-1][[compared(blocks)[at] for at in first]]).argmax(-1)
             agreed += (self.base.logits(outputs[first]).argmax(-1) == wanted).float().tolist()
+        self.base.precise = precise
         means = {kind: sum(values) / len(values) for kind, values in sorted(kinds.items())}
         everything = [value for values in kinds.values() for value in values]
         return {"kl": sum(everything) / len(everything), "first": sum(agreed) / len(agreed), **means}
@@ -206,6 +208,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="a predictor from `foretoken fit`")
     parser.add_argument("--data", type=Path, required=True, help="the folder of training texts")
     parser.add_argument("--sampled", type=Path, nargs="*", default=[], help="chats answered by the base itself, JSON lines")
+    parser.add_argument("--answered", type=Path, nargs="*", default=[], help="whole prompts answered by the base itself (prompts.py)")
+    parser.add_argument("--bfloat16", action="store_true", help="train with products in bfloat16; held-out figures stay float32")
     parser.add_argument("--out", type=Path, required=True, help="a folder for checkpoints, the log and best.safetensors")
     parser.add_argument("--inner-bridges", action="store_true", help="train a bridge before each layer of a run, too")
     parser.add_argument("--steps", type=int, default=2000)
