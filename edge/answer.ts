@@ -45,6 +45,13 @@ export function answer<S extends z.ZodType<{ model: string }>>(
       return done(unloaded, exchange, accept)
     }
     const context = await contextOf(c, server, endpoint, body, exchange)
+    // Before anything else of the request is found wrong: no change of it would help.
+    if (context.engine.answers === false)
+      throw new ApiError(
+        400,
+        `${context.model} makes embeddings and no answers; POST /v1/embeddings, or name another model`,
+        { code: 'unsupported_value', param: 'model' },
+      )
     const ready = endpoint.ready?.(body, context)
     if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)

@@ -23,6 +23,7 @@ let engine: Engine | undefined
 let ahead: AbortController | undefined
 let loading: AbortController | undefined
 let lastLoad: Promise<unknown> = Promise.resolve()
+let closing: Promise<void> | undefined
 
 const post = (message: FromEngine) => self.postMessage(message)
 
@@ -143,11 +144,13 @@ async function loadNow(request: Extract<ToEngine, { type: 'load' }>, signal: Abo
 /** Closes the model in memory, which ends its answers. */
 async function unload(): Promise<void> {
   const old = engine
-  if (!old) return
   engine = undefined
-  ahead?.abort()
-  await old.close()
-  post({ type: 'unloaded' })
+  if (old) {
+    ahead?.abort()
+    closing = old.close().then(() => post({ type: 'unloaded' }))
+  }
+  // Somebody else may have begun to close it.
+  await closing
 }
 
 type Cores = Partial<Record<CoreForm, WebAssembly.Module>>

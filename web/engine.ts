@@ -33,8 +33,8 @@ export class TabEngine {
   /** The failure that ended the worker. */
   #lost: FromEngine | undefined
   #next = 1
-  /** Called when no model is in memory any more. */
-  onUnloaded: () => void = () => {}
+  /** Called when no model is in memory any more; `failure` says why, if nobody asked for it. */
+  onUnloaded: (failure?: string) => void = () => {}
 
   constructor(base: string) {
     this.#base = base
@@ -51,13 +51,10 @@ export class TabEngine {
     worker.addEventListener('message', () => (alive = true), { once: true })
     worker.addEventListener('error', ({ message }) => {
       const why = message || (alive ? 'it ran out of memory' : 'its script did not load')
-      const failed: FromEngine = {
-        type: 'failed',
-        code: 'page',
-        message: `the engine stopped (${why}); load a model again, or reload the page`,
-      }
+      const stopped = `the engine stopped (${why}); load a model again, or reload the page`
+      const failed: FromEngine = { type: 'failed', code: 'page', message: stopped }
       this.#lost = failed
-      this.onUnloaded()
+      this.onUnloaded(stopped)
       for (const listener of [...this.#waiting.values()]) listener(failed)
     })
     return worker

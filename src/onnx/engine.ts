@@ -138,6 +138,11 @@ export class OrtEngine implements TextService {
     this.loadMs = performance.now() - begun
   }
 
+  /** False for an encoder. */
+  get answers(): boolean {
+    return this.#decoder !== undefined
+  }
+
   /** Throws `unsupported` for an encoder. */
   get #model(): OrtModel {
     if (!this.#decoder) throw withoutAnswers(this.archive.config)

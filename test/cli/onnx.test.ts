@@ -161,6 +161,10 @@ describe('an encoder', () => {
       for (const [path, asked] of [
         ['/v1/chat/completions', { messages: [{ role: 'user', content: 'hi' }] }],
         ['/v1/completions', { prompt: 'hi' }],
+        [
+          '/v1/chat/completions',
+          { messages: [{ role: 'user', content: 'hi' }], tools: [{ type: 'function', function: { name: 'a' } }] },
+        ],
       ] as const)
         expect(await post(path, { ...named, ...asked })).toMatchObject({
           status: 400,

@@ -212,6 +212,29 @@ test('a switch while an answer streams stops it, and keeps what came of it', asy
   await page.context().close()
 })
 
+test('an engine that stops is started again with the next model', async () => {
+  const page = await world.visit({ serviceWorkers: 'block' })
+  const failing = `self.addEventListener('message', ({ data }) => {
+    if (data.type === 'answer' && data.messages.at(-1).content === 'Fail.') setTimeout(() => { throw new Error('no more') })
+  });`
+  await page.route('**/page/engine-*.js', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, body: failing + (await response.text()) })
+  })
+  await offering([entry('first'), entry('second')], page)
+  await loaded(page, 'first')
+  await page.getByLabel('Your message').fill('Fail.')
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page
+    .getByLabel('The model in this tab')
+    .getByText(/no more\); load a model again/)
+    .waitFor()
+  await loaded(page, 'second')
+  await asked(page, 'Hello')
+  expect(await page.locator('.turn .failed').count()).toBe(1)
+  await page.context().close()
+})
+
 test('without room in the storage the model before makes room in memory, and two tabs share what is stored', async () => {
   const page = await offering([entry('first'), entry('second')])
   await loaded(page, 'first')

@@ -53,6 +53,8 @@ export function useModel(engine: TabEngine, can: Capability, base: string): TabM
   const [pageKept, setPageKept] = useState(false)
   const [menu, setMenu] = useState<readonly MenuEntry[]>([])
   const offered = useRef<Promise<Offered>>(new Promise(() => {}))
+  /** What `offered` last resolved with. */
+  const lastOffered = useRef<Offered>({ kind: 'none' })
   /** Where a load that fails goes back to. */
   const home = useRef<Loaded | undefined>(undefined)
   /** Whether `home` is in memory. */
@@ -72,9 +74,12 @@ export function useModel(engine: TabEngine, can: Capability, base: string): TabM
     setMenu(entries.filter((one) => one.offered || one.kept))
   }
 
-  engine.onUnloaded = () => {
+  engine.onUnloaded = (failure) => {
     isHome.current = false
-    setState((old) => (old.kind === 'loading' ? { ...old, before: undefined } : old))
+    setState((old) => {
+      if (old.kind === 'loading') return { ...old, before: undefined }
+      return old.kind === 'ready' && failure ? { kind: 'failed', message: failure, offered: lastOffered.current } : old
+    })
   }
 
   /** Loads a model. `failed` says why, if it is the one before. */
@@ -132,6 +137,7 @@ export function useModel(engine: TabEngine, can: Capability, base: string): TabM
   const look = async () => {
     setState({ kind: 'looking' })
     offered.current = offeredManifest(base)
+    void offered.current.then((now) => (lastOffered.current = now))
     void refresh()
     const last = lastChosen()
     if (last && !last.offered && can.simd && (await isKept(filesOf(last.manifest))))
