@@ -2,9 +2,9 @@
  * Measures the mean negative log-likelihood of a text in windows, against the float32 reference on
  * the same weights.
  *
- *     node bench/nll.ts MODEL TEXT_FILE [--threads N] [--kv f32|f16|int8] [--build B] [--windows W]
+ *     node bench/nll.ts MODEL TEXT_FILE [--threads N] [--kv f32|f16|int8] [--build B] [--attention A] [--window TOKENS] [--windows W]
  *
- * The text is tokenised whole, its first 20,000 ids are cut into windows of 512 that do not
+ * The text is tokenised whole, its first 20,000 ids are cut into windows of 512 (`--window`) that do not
  * overlap, and each window is scored on its own; its first id is not scored. The reference is made
  * by `test/vectors/nll.py`.
  */
@@ -20,6 +20,8 @@ const { values, positionals } = parseArgs({
     threads: { type: 'string', default: '1' },
     kv: { type: 'string', default: 'f32' },
     build: { type: 'string', default: 'auto' },
+    attention: { type: 'string', default: 'auto' },
+    window: { type: 'string', default: '512' },
     windows: { type: 'string', default: '100' },
   },
 })
@@ -32,14 +34,16 @@ const engine = await loadEngine(model, {
   threads: Number(values.threads),
   kv: values.kv as KvType,
   build: values.build as 'auto',
-  context: 1024,
+  attention: values.attention as 'auto',
+  context: Math.max(1024, Number(values.window)),
 })
 const ids = engine.tokenize(text).slice(0, 20_000)
 const sums: number[] = []
+const window = Number(values.window)
 let scored = 0
 const begun = performance.now()
-for (let at = 0; at + 1 < ids.length && sums.length < Number(values.windows); at += 512) {
-  const scores = await engine.score(ids.slice(at, at + 512))
+for (let at = 0; at + 1 < ids.length && sums.length < Number(values.windows); at += window) {
+  const scores = await engine.score(ids.slice(at, at + window))
   sums.push(-scores.reduce((sum, score) => sum + score, 0))
   scored += scores.length
 }
@@ -48,6 +52,8 @@ console.log(
   JSON.stringify({
     build: engine.backend.build,
     kv: values.kv,
+    attention: values.attention,
+    window,
     tokens: scored,
     mean_nll: mean,
     seconds: (performance.now() - begun) / 1000,

@@ -31,7 +31,12 @@ export const flags = {
 /** The name of a flag, without its dashes. */
 export type FlagName = keyof typeof flags
 
-type Value<F> = F extends { value: infer V }
+/** A flag's values are of one kind, but for commands that override it. */
+type Value<F> =
+  | OwnValue<F>
+  | (F extends { by: Record<string, infer By> } ? (By extends { value: unknown } ? OwnValue<By> : never) : never)
+
+type OwnValue<F> = F extends { value: infer V }
   ? V extends 'text' | 'text-or-file' | 'file'
     ? string
     : V extends 'seed'

@@ -66,7 +66,7 @@ export async function openAny(
 }
 
 /** Flags of the Rust core. */
-const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
+const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix'] as const
 
 async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
@@ -116,6 +116,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...needed,
       ...(flags.threads !== undefined && { threads: flags.threads }),
       ...(flags.kv !== undefined && { kv: flags.kv }),
+      ...(typeof flags.attention === 'string' && { attention: flags.attention }),
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...ignoring(flags),

@@ -1,6 +1,7 @@
 /** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
 
 export type { Backend, MemoryBalance } from './backend/backend.ts'
+export type { AttentionForm } from './backend/wasm/backend.ts'
 export type { Build, WasmModules } from './backend/wasm/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts'
 export { at, defined } from './base/at.ts'

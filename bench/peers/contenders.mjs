@@ -5,16 +5,16 @@
  */
 import { join } from 'node:path'
 import { loadEngine } from '../../node/index.ts'
-import { startBrowser } from './browser.mjs'
+import { startBrowsers } from './browser.mjs'
 
 export async function contenders({ models, gguf, only, root, here }) {
-  const browser = await startBrowser({ models, root, here, gguf })
+  const browsers = await startBrowsers({ models, root, here, gguf })
   const tokenizer = await loadEngine(gguf, { threads: 1, context: 2048 })
   const tab = (name, weights, page, options) => ({
     name,
     weights,
     where: 'chromium',
-    ...browser.tab(page, options, tokenizer),
+    ...browsers.tab(page, options, tokenizer),
   })
   const all = [
     { name: 'foretoken', weights: 'Q4_1', where: 'node', ...ours(gguf) },
@@ -30,7 +30,7 @@ export async function contenders({ models, gguf, only, root, here }) {
   return {
     list: only ? all.filter(({ name, where }) => only.includes(name) || only.includes(`${name}@${where}`)) : all,
     tokenizer,
-    close: () => browser.close(),
+    close: () => browsers.close(),
   }
 }
 

@@ -4,8 +4,9 @@
  *     npm run bench:peers -- [--models DIR] [--model GGUF] [--lengths 128,512] [--runs 3]
  *                            [--only NAME,NAME] [--json]
  *
- * Every engine runs on one thread: ours in Node and in a tab, onnxruntime-web and wllama in tabs of
- * the same headless Chromium (CHROMIUM names another), llama.cpp through node-llama-cpp. Each first
+ * Every engine runs on one thread: ours in Node and in a browser, onnxruntime-web and wllama in
+ * headless browsers of their own (Chromium; CHROMIUM names another), llama.cpp through
+ * node-llama-cpp. Each first
  * answers a question; one that answers it wrongly is not timed. Then rounds go through all of them
  * in turn, so that a slow spell of the machine hits each. The table gives medians with the range,
  * CPU time beside wall time, and is kept in bench/record. The models are made once, by `python

@@ -38,9 +38,11 @@ function sharedPlan(layers: number, flags: Flags): SharedPlan {
   const shared = flags.m ?? Math.max(1, scaledTo(layers, known.shared))
   const given = flags.run?.map((text) => runOf(text))
   // A bridge follows each layer's attention, in place of its MLP.
-  const attending: LayerRange[] = layersOf(flags.attention ?? [], '--attention').map((layer) => {
-    return { from: layer, to: layer + 1, mlp: false }
-  })
+  const attending: LayerRange[] = layersOf(Array.isArray(flags.attention) ? flags.attention : [], '--attention').map(
+    (layer) => {
+      return { from: layer, to: layer + 1, mlp: false }
+    },
+  )
   const whole = given ?? (attending.length > 0 ? [] : [defaultRun(layers)])
   const sound = [...whole.filter(({ from }) => from > shared), ...attending.filter(({ from }) => from >= shared)]
     .filter(({ from, to }) => to > from && to <= layers)

@@ -29,6 +29,18 @@ export const engineFlags = {
     on: engineCommands,
     about: 'compute threads; default: the number of fast cores, at most 4',
   },
+  attention: {
+    value: ['auto', 'float', 'int'],
+    on: engineCommands,
+    about:
+      'what attention over --kv int8 computes in: integers are faster behind long prompts and differ a little; default auto: integers where the build has them',
+    by: {
+      fit: {
+        value: 'texts',
+        about: 'layers whose attention alone predicted tokens run through, without the MLP; may be repeated',
+      },
+    },
+  },
   build: {
     value: ['auto', 'simd128', 'relaxed'],
     on: engineCommands,

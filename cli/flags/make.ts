@@ -39,11 +39,6 @@ export const makeFlags = {
     on: ['fit'],
     about: 'later layers that predicted tokens also run through; may be repeated; default 15-18 of 30',
   },
-  attention: {
-    value: 'texts',
-    on: ['fit'],
-    about: 'layers whose attention alone predicted tokens run through, without the MLP; may be repeated',
-  },
   taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps also read; default 0' },
   w: {
     value: 'whole',

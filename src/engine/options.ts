@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { fieldsOf, oneOf, signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
 import {
   anyNumber,
   type Check,
@@ -208,6 +209,7 @@ export const engineChecks: Checks<EngineOptions> = {
   // Checked by `checkedOptions`, since another backend needs none.
   wasm: needed((_, value) => value as WasmOptions['modules']),
   build: nameOf(['auto', 'relaxed', 'simd128']),
+  attention: nameOf(['auto', 'float', 'int']),
   threads: wholeFrom(1, 64),
   spawn: callable(),
   backend: withMethods<Backend>('close', 'prepare', 'tensor', 'weight', 'kvPool', 'memoryBytes'),
@@ -316,6 +318,7 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
   const passTokens = whole ? context : Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
+  if (options.attention === 'int') checkIntegers(archive, kv, options.backend)
   return {
     context,
     pages: Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens),
@@ -332,6 +335,18 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
     },
     schedule,
   }
+}
+
+/** Throws `unsupported` if attention in integers cannot be computed; see `WasmOptions.attention`. */
+function checkIntegers({ config }: ModelArchive, kv: KvType, backend: Backend | undefined): void {
+  const reason = backend
+    ? 'the model runs on another backend'
+    : kv !== 'int8'
+      ? `it reads int8 pages and kv is ${kv}; add kv 'int8'`
+      : config.headDim % 32 !== 0 &&
+        `it takes 32 dimensions at a time and the heads of this model have ${config.headDim}`
+  if (!reason) return
+  throw new ForetokenError('unsupported', `attention in integers is not possible: ${reason}, or use attention 'float'`)
 }
 
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {

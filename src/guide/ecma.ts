@@ -4,6 +4,7 @@
  * `[a&&b]` is an intersection, `\a` is a bell.
  */
 import { ForetokenError } from '../base/errors.ts'
+import { withoutLookAround } from './known-patterns.ts'
 
 const lineEnds = '\\n\\r\\x{2028}\\x{2029}'
 /** White space and line ends of ECMA-262. */
@@ -28,10 +29,11 @@ const property = /[pP]\{[A-Za-z0-9_]+(?:=[A-Za-z0-9_]+)?\}/y
 /**
  * Returns a regex of the same language in the engine's syntax. Beyond ECMA-262 it takes `(?P<name>...)`
  * and a leading `(?i)`, which schemas of Python have. Throws `bad_argument` for a malformed regex, and
- * `unsupported` for what has no equal, such as look-around and back-references.
+ * `unsupported` for what has no equal, such as look-around (but for patterns that libraries write) and
+ * back-references.
  */
 export function engineRegex(pattern: string): string {
-  return new Translation(pattern).whole()
+  return new Translation(withoutLookAround(pattern)).whole()
 }
 
 /** A member of a character class: a code point, or a set that is written already. */

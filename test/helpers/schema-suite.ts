@@ -152,8 +152,9 @@ can't be kept to. The table says what becomes of the public JSON-Schema-Test-Sui
 2020-12, the optional cases and the formats included. A grammar fixes the order of properties, which
 is that of the schema, so that a valid instance counts as accepted if it is in some order.
 
-Formats are kept to, not noted only. Patterns are regexes of ECMA-262 without look-around and
-back-references. \`contentEncoding\` is kept to; a \`contentMediaType\` of JSON is refused, and any other
+Formats are kept to, not noted only. Patterns are regexes of ECMA-262 without
+back-references, and without look-around but for what zod writes for durations and Pydantic for
+decimals. \`contentEncoding\` is kept to; a \`contentMediaType\` of JSON is refused, and any other
 changes nothing. Valid instances that are not accepted are texts that a model need not write: 1.0 for
 an integer, an internationalized host name, a second 60 outside of UTC, an IPv6 address that ends in
 an IPv4 one, and values that are valid only because formats may be ignored.

@@ -176,6 +176,7 @@ export interface Kernels {
     window: number,
     ahead: number,
     softCap: number,
+    form: number,
   ): number
   multiply(x: number, xStride: number, y: number, yStride: number, n: number, rows: number): number
   convolve(

@@ -42,7 +42,15 @@ export interface WasmOptions {
   /** Compute threads, this one included; more than 1 needs `spawn` and shared memory. Default 1. */
   readonly threads?: number
   readonly spawn?: Spawn
+  /**
+   * What attention over int8 pages computes in: floats, or integers, which are faster behind long
+   * prompts and differ a little. Other pages, and heads whose width is no multiple of 32, always take
+   * floats. `int` needs a relaxed build. Default `auto`: integers where the build has them.
+   */
+  readonly attention?: AttentionForm | 'auto'
 }
+
+export type AttentionForm = 'float' | 'int'
 
 /** Entries of page lists to have room for where the plan does not say. */
 const leastPageEntries = 1024
@@ -53,8 +61,20 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
+  // Before workers are started, which it would leave running.
+  const integers = attendsInIntegers(core, options.attention ?? 'auto')
   const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
-  return new WasmBackend(core, threads, workers)
+  return new WasmBackend(core, threads, workers, integers)
+}
+
+/** Throws `unsupported`. */
+function attendsInIntegers({ build }: Core, wanted: AttentionForm | 'auto'): boolean {
+  if (wanted === 'int' && build !== 'relaxed')
+    throw new ForetokenError(
+      'unsupported',
+      `attention in integers needs a relaxed build of the core, and this is ${build}; use attention 'float' or 'auto'`,
+    )
+  return wanted !== 'float' && build === 'relaxed'
 }
 
 class WasmBackend implements Backend {
@@ -69,6 +89,7 @@ class WasmBackend implements Backend {
   readonly #products: Products
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
+  readonly #integers: boolean
   /** The columns that vectors of factors change. */
   readonly #scaled = new WeakMap<Tensor, [column: number, factor: number][]>()
   #closed = false
@@ -78,13 +99,14 @@ class WasmBackend implements Backend {
   /** The plan and the pool whose pages were last checked. */
   #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
-  constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
+  constructor(core: Core, threads: number, workers: readonly ComputeWorker[], integers: boolean) {
     this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
     this.threads = threads
     this.#kernels = core.kernels
     this.#arena = core.arena
     this.#products = new Products(core.kernels, core.arena, core.lowering)
     this.#workers = workers
+    this.#integers = integers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
     this.shortlists = new WasmBest(core.kernels, core.arena)
@@ -301,6 +323,7 @@ class WasmBackend implements Backend {
       window,
       ahead,
       softCap,
+      this.#integers ? 1 : 0,
     )
     finished(status, 'attention')
   }

@@ -203,6 +203,7 @@ pub unsafe extern "C" fn write_kv(
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
 /// A query sees the last `window` positions up to its own, or all with a `window` of 0, and `ahead` more of its segment. Scores become soft_cap *
 /// tanh(score / soft_cap), or stay as they are with a `soft_cap` of 0.
+/// `form`: 0 in floats; 1 in integers, where the build has the relaxed dot, pages are int8 and heads are multiples of 32.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
     out: *mut f32,
@@ -223,6 +224,7 @@ pub unsafe extern "C" fn attention(
     window: usize,
     ahead: usize,
     soft_cap: f32,
+    form: u32,
 ) -> u32 {
     let args = attend::Args {
         out,
@@ -242,6 +244,11 @@ pub unsafe extern "C" fn attention(
         soft_cap,
     };
     let (units, grain) = args.units();
+    #[cfg(any(not(target_arch = "wasm32"), target_feature = "relaxed-simd"))]
+    if form == 1 && attend::integers::fit(&args.layout) {
+        return unsafe { pool::run(&args, units, grain, attend::integers::body) };
+    }
+    let _ = form;
     unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
 }
 

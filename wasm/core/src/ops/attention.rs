@@ -10,6 +10,8 @@
 //! A row's arithmetic depends on its own q and on the positions of its keys alone: not on the rows beside it, nor on how
 //! a prompt is cut into passes. So packing, chunking and prefix reuse change no bit.
 mod block;
+#[cfg(any(not(target_arch = "wasm32"), target_feature = "relaxed-simd"))]
+pub mod integers;
 mod tiles;
 
 use super::kv::{Layout, PAGE};
@@ -109,6 +111,15 @@ pub fn scratch_bytes(head_dim: usize, group: usize) -> u64 {
 /// # Safety
 /// Everything that `args` points to must be as described, and the scratch `scratch_bytes` long.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
+    units(args, lo, hi, |unit| {
+        // SAFETY: as for this function.
+        unsafe { unit.run::<I>(scratch.cast()) }
+    });
+}
+
+/// Calls `run` for units `lo..hi`.
+#[inline(always)]
+fn units(args: &Args, lo: usize, hi: usize, run: impl Fn(&Unit)) {
     let kv_heads = args.layout.kv_heads;
     let tile = tile_tokens(args.group());
     let mut first = 0;
@@ -120,8 +131,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u
             let from = (tiles - 1 - (unit - first) / kv_heads) * tile;
             let head = (unit - first) % kv_heads;
             let tokens = tile.min(segment.length - from);
-            // SAFETY: as for this function.
-            unsafe { Unit { args, segment, head, from, tokens }.run::<I>(scratch.cast()) };
+            run(&Unit { args, segment, head, from, tokens });
         }
         first = end;
     }
@@ -154,22 +164,34 @@ struct Scratch {
     cap: f32,
 }
 
-impl Unit<'_> {
-    unsafe fn run<I: Floats>(&self, scratch: *mut f32) {
-        let head_dim = self.args.layout.head_dim;
-        let rows = self.tokens * self.args.group();
-        let quads = rows.div_ceil(4);
-        let most = tile_rows(self.args.group());
-        // SAFETY: the layout is the one that `scratch_bytes` counts.
+impl Scratch {
+    /// # Safety
+    /// `scratch_bytes` must be at `from`.
+    unsafe fn at(from: *mut f32, args: &Args) -> Self {
+        let head_dim = args.layout.head_dim;
+        let most = tile_rows(args.group());
+        // SAFETY: as above.
         unsafe {
-            let q = scratch;
+            let q = from;
             let out = q.add(most * head_dim);
             let max = out.add(most * head_dim);
             let sum = max.add(most);
             let scores = sum.add(most);
             let expanded = scores.add(4 * BLOCK);
-            let cap = self.args.soft_cap * core::f32::consts::LOG2_E;
-            let scratch = Scratch { q, out, max, sum, scores, expanded, cap };
+            let cap = args.soft_cap * core::f32::consts::LOG2_E;
+            Self { q, out, max, sum, scores, expanded, cap }
+        }
+    }
+}
+
+impl Unit<'_> {
+    unsafe fn run<I: Floats>(&self, scratch: *mut f32) {
+        let head_dim = self.args.layout.head_dim;
+        let rows = self.tokens * self.args.group();
+        let quads = rows.div_ceil(4);
+        // SAFETY: the layout is the one that `scratch_bytes` counts.
+        unsafe {
+            let scratch = Scratch::at(scratch, self.args);
             self.pack::<I>(&scratch, quads * 4);
             let last = self.last(rows - 1);
             // Blocks before the first row's window are before all windows.
@@ -178,15 +200,23 @@ impl Unit<'_> {
                 let keys = BLOCK.min(last + 1 - start);
                 let block = block::load::<I>(self.args, &self.segment, self.head, start / PAGE, keys, scratch.expanded);
                 for quad in 0..quads {
-                    let row = |i: usize| (quad * 4 + i).min(rows - 1);
-                    let within = |position: usize| position.saturating_sub(start).min(BLOCK);
-                    let hidden = core::array::from_fn(|i| within(self.hidden(row(i))));
-                    let visible = core::array::from_fn(|i| within(self.last(row(i)) + 1));
+                    let (hidden, visible) = self.bounds(quad, rows, start);
                     tiles::quad::<I>(&scratch, &block, quad, head_dim, hidden, visible);
                 }
             }
             self.unpack::<I>(&scratch, rows);
         }
+    }
+
+    /// Returns the first key that each row of a quad sees of the block from position `start` on, and the key after the
+    /// last. Rows past the last of `rows` repeat it.
+    #[inline(always)]
+    fn bounds(&self, quad: usize, rows: usize, start: usize) -> ([usize; 4], [usize; 4]) {
+        let row = |i: usize| (quad * 4 + i).min(rows - 1);
+        let within = |position: usize| position.saturating_sub(start).min(BLOCK);
+        let hidden = core::array::from_fn(|i| within(self.hidden(row(i))));
+        let visible = core::array::from_fn(|i| within(self.last(row(i)) + 1));
+        (hidden, visible)
     }
 
     /// Returns the position in its sequence of the token of row `row`.

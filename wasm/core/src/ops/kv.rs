@@ -113,8 +113,8 @@ pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u
                         }
                     }
                     KvType::I8 => {
-                        let (k_scale, k_inverse) = scale::<I>(k, head_dim);
-                        let (v_scale, v_inverse) = scale::<I>(v, head_dim);
+                        let (k_scale, k_inverse) = scale_of(largest::<I>(k, head_dim), 127.0);
+                        let (v_scale, v_inverse) = scale_of(largest::<I>(v, head_dim), 127.0);
                         *page.add(args.layout.k_scales(head)).cast::<f32>().add(token) = k_scale;
                         *page.add(args.layout.v_scales(head)).cast::<f32>().add(token) = v_scale;
                         let (k_inverse, v_inverse) = (I::splat(k_inverse), I::splat(v_inverse));
@@ -178,16 +178,24 @@ unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {
     }
 }
 
-/// Returns the int8 scale of a head, absmax / 127, and its inverse; 0 and 0 for zeros. NaN is ignored, infinity counts as the
-/// largest float.
+/// Returns the size of the largest element of a head. NaN is ignored, infinity counts as the largest float.
+///
+/// # Safety
+/// `head_dim` floats, a multiple of 4, must be readable at `x`.
 #[inline(always)]
-unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {
+pub unsafe fn largest<I: Floats>(x: *const f32, head_dim: usize) -> f32 {
     let mut max = I::splat(0.0);
     for d in (0..head_dim).step_by(4) {
         // SAFETY: the caller's head.
         max = I::pmax(max, I::pmin(I::abs(unsafe { I::load(x.add(d)) }), I::splat(f32::MAX)));
     }
-    let max = I::largest(max);
-    // Below this the inverse would be infinite; the head counts as zero.
-    if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) }
+    I::largest(max)
+}
+
+/// Returns the scale of values of at most `max` in `steps` steps to each side of 0, max / steps, and its inverse; 0 and 0
+/// for zeros.
+#[inline(always)]
+pub fn scale_of(max: f32, steps: f32) -> (f32, f32) {
+    // Below this the inverse would be infinite; such values count as zeros.
+    if max < 1e-36 { (0.0, 0.0) } else { (max / steps, steps / max) }
 }

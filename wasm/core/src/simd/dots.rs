@@ -43,6 +43,11 @@ pub trait Dots: 'static {
     unsafe fn store_sums(to: *mut i32, sums: Self::I);
     /// Transposes rows to columns.
     fn transpose(rows: [Self::I; 4]) -> [Self::I; 4];
+    /// Turns 4 rows of 16 bytes into 16 runs of 4, one byte of each row: (4, 16) to (16, 4).
+    ///
+    /// # Safety
+    /// 16 bytes must be readable at each of `rows`, 32 writable at each of `to`: the first 8 runs, and the others.
+    unsafe fn weave(to: [*mut i8; 2], rows: [*const i8; 4]);
     /// Expands 128 bytes of nibbles (layout in lib.rs) into `to`.
     ///
     /// # Safety
@@ -111,6 +116,14 @@ impl Dots for super::floats::Scalar {
     }
     fn transpose(rows: [[i32; 4]; 4]) -> [[i32; 4]; 4] {
         core::array::from_fn(|i| core::array::from_fn(|r| rows[r][i]))
+    }
+    unsafe fn weave(to: [*mut i8; 2], rows: [*const i8; 4]) {
+        for at in 0..16 {
+            for (i, row) in rows.iter().enumerate() {
+                // SAFETY: as the trait asks.
+                unsafe { *to[at / 8].add(at % 8 * 4 + i) = *row.add(at) };
+            }
+        }
     }
     unsafe fn expand_u4(_: (), to: *mut u8, from: *const u8) {
         for step in 0..8 {

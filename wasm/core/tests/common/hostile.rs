@@ -104,6 +104,7 @@ pub fn fuzz_attention(data: &[u8]) {
             window,
             [0, 1, 40, usize::MAX][window % 4],
             if window % 2 == 1 { 5.0 } else { 0.0 },
+            tokens as u32 % 2,
         );
         assert_eq!(status, 0);
         let status = convolve(

@@ -1,5 +1,6 @@
 //! What the kernel tests share.
 #![allow(dead_code)]
+pub mod world;
 
 /// xorshift; print the seed with every failure.
 pub struct Random(pub u64);

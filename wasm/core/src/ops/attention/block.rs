@@ -5,6 +5,7 @@ use crate::simd::floats::Floats;
 
 pub const PAGES: usize = BLOCK / PAGE;
 
+#[derive(Clone, Copy)]
 pub struct Block {
     /// Per page: K (head_dim, 16).
     pub k: [*const f32; PAGES],

@@ -107,8 +107,11 @@ unsafe fn score<I: Floats>(scores: *mut f32, q: *const f32, k: *const f32, head_
 
 /// Scores become 2^(score - max), masked ones 0, times the values' scales. Returns what earlier sums and outputs must
 /// be multiplied with, per row. A row that sees nothing of the block keeps its state bit for bit: its factor is 2^0 = 1.
+///
+/// # Safety
+/// As `quad`.
 #[inline(always)]
-unsafe fn soften<I: Floats>(
+pub unsafe fn soften<I: Floats>(
     scratch: &Scratch,
     block: &Block,
     quad: usize,

@@ -44,6 +44,24 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
     sum
 }
 
+/// Does what `Dots::weave` says.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn weave(to: [*mut i8; 2], rows: [*const i8; 4]) {
+    // SAFETY: as above.
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| v128_load(row.cast()));
+        let low = |a, b| i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(a, b);
+        let high = |a, b| i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(a, b);
+        for (to, [first, second]) in to.into_iter().zip([[low(a, b), low(c, d)], [high(a, b), high(c, d)]]) {
+            v128_store(to.cast(), i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(first, second));
+            v128_store(to.add(16).cast(), i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(first, second));
+        }
+    }
+}
+
 /// Constants kept in memory that the compiler cannot see through: V8 rebuilds each known constant at every use, with three
 /// instructions.
 #[derive(Clone, Copy)]
@@ -144,6 +162,10 @@ macro_rules! lanes {
                 i32x4_shuffle::<0, 4, 1, 5>(high, high_2),
                 i32x4_shuffle::<2, 6, 3, 7>(high, high_2),
             ]
+        }
+        #[inline(always)]
+        unsafe fn weave(to: [*mut i8; 2], rows: [*const i8; 4]) {
+            unsafe { weave(to, rows) }
         }
         #[inline(always)]
         unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
