@@ -38,10 +38,10 @@ import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import type { OrtEncoder } from './encoder.ts'
-import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
+import type { OnnxFolder } from './folder.ts'
 import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
 import type { OrtSession } from './runtime.ts'
-import { type CachedPrompt, isEncoder, type OrtCache, OrtModel, openSession } from './session.ts'
+import type { CachedPrompt, OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
 export type OrtSubmission = Submission
@@ -85,6 +85,7 @@ export class OrtEngine implements TextService {
     }))
     let session: OrtSession | undefined
     try {
+      const { externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import('./opening.ts')
       const file = onnxFile(files)
       const name = `${files.name}/${file}`
       const description = await readFolder(files, options.reader)
@@ -118,7 +119,8 @@ export class OrtEngine implements TextService {
     begun: number,
   ) {
     const { name, config, tokenizer } = description
-    const [decoder, encoder] = model instanceof OrtModel ? [model, undefined] : [undefined, model]
+    const encoder = 'embed' in model ? model : undefined
+    const decoder = 'embed' in model ? undefined : model
     if (reader && decoder) checkReader(name, reader, decoder)
     this.archive = { ...description, tensors: new Map(), fingerprint: '' }
     this.tokenizer = createTokenizer(tokenizer, encoder?.tokenizers)
