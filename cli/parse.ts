@@ -53,6 +53,7 @@ export function parse(args: readonly string[]): Invocation {
       )
     const value = read(name, flag, text)
     if (flag.many) (all[name as FlagName] ??= []).push(text)
+    else if (flag.value !== 'texts' && Object.hasOwn(values, name)) throw new UsageError(twice(name, command, text))
     values[name] = flag.value === 'texts' ? [...((values[name] as string[]) ?? []), ...(value as string[])] : value
   }
   return { command, flags: values as Flags, operands, all }
@@ -108,6 +109,13 @@ function number(name: string, { value, min, max }: Flag, text: string): number {
   if (sound && found >= (min ?? -Infinity) && found <= (max ?? Infinity)) return found
   const range = max !== undefined ? ` from ${min} to ${max}` : min !== undefined ? `, ${min} or more` : ''
   throw new UsageError(`--${name} takes ${value === 'number' ? 'a number' : 'integers'}${range}, not "${text}"`)
+}
+
+/** The last value would win silently, and the others may have been meant. */
+function twice(name: string, command: Command, text: string): string {
+  const several = commandNames.filter((other) => flagsOf(other).some(([one, { many }]) => one === name && many))
+  const hint = several.length > 0 ? `; ${several.join(' and ')} may have several` : ''
+  return `${command} takes --${name} once, and it is given again: "${text}"${hint}; leave out one of them`
 }
 
 function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag>): string {

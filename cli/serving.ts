@@ -76,8 +76,8 @@ export function environmentKeys(): NonNullable<ServerConfig['keys']> {
  */
 export function displayName(model: string): string {
   if (model.endsWith('.onnx')) return basename(resolve(model, '..').replace(/\/onnx$/, ''))
-  const path = /^(\.{0,2}\/|~)|\.gguf$/.test(model) && !/^(hf|https?):/.test(model)
-  return path ? basename(model).replace(/\.gguf$/, '') : model
+  const path = /^\.{1,2}$|[/\\]|\.gguf$/.test(model) && !/^(hf|https?):/.test(model)
+  return path ? basename(resolve(model)).replace(/\.gguf$/, '') : model
 }
 
 export function isLoopback(hostname: string): boolean {

@@ -16,7 +16,7 @@ import { displayName, servingOptions } from './serving.ts'
 import { ignoring, openAny, pulling } from './session.ts'
 
 /** A model as the command line names it, and as clients do. */
-interface Named {
+export interface Named {
   readonly model: string
   readonly name: string
 }

@@ -37,7 +37,21 @@ export function answer<S extends z.ZodType<{ model: string }>>(
   endpoint: Endpoint<S>,
 ): Promise<Response> {
   return received(c, server, endpoint, async ({ body, exchange, accept }) => {
+    const unloaded = endpoint.unloaded?.(body)
+    if (unloaded !== undefined) {
+      // Loading a model only to unload it would take its time, and the places of others.
+      const model = server.models.unload(body.model)
+      if (model !== undefined) c.get('record').model = model
+      return done(unloaded, exchange, accept)
+    }
     const context = await contextOf(c, server, endpoint, body, exchange)
+    // Before anything else of the request is found wrong: no change of it would help.
+    if (context.engine.answers === false)
+      throw new ApiError(
+        400,
+        `${context.model} makes embeddings and no answers; POST /v1/embeddings, or name another model`,
+        { code: 'unsupported_value', param: 'model' },
+      )
     const ready = endpoint.ready?.(body, context)
     if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)

@@ -68,6 +68,8 @@ export interface Contract<S extends z.ZodType<{ model: string }>> {
 }
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {
+  /** Returns the answer to a request that only unloads the model; undefined for all others. */
+  unloaded?(body: z.output<S>): unknown
   /** Returns an answer that needs no text of the model; undefined if the request needs some. */
   ready?(body: z.output<S>, context: PlanContext): unknown
   plan(body: z.output<S>, context: PlanContext): Plan

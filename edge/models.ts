@@ -18,7 +18,7 @@ import { ApiError, badConfig, loadFailure, stopping } from './errors.ts'
 import { namedModel } from './ollama/names.ts'
 
 /** A pool of models, of this copy of the package or another. */
-export type Pool = Pick<ModelPool<unknown>, 'use' | 'models'>
+export type Pool = Pick<ModelPool<unknown>, 'use' | 'models' | 'unload'>
 
 /** A name that clients may use. */
 export interface ListedModel {
@@ -123,6 +123,17 @@ export class Models {
     if (this.listed) this.#meant(name)
     const engine = await this.#served.holder.get(asking.host)
     return { engine, ...this.#meant(name), release: () => {} }
+  }
+
+  /**
+   * Lets a model of a pool go as soon as nobody uses it; loads nothing. Returns its own name; undefined
+   * if it is not known. Throws an ApiError of 404.
+   */
+  unload(name: string): string | undefined {
+    if (!this.listed) return undefined
+    const { model } = this.#meant(name)
+    if ('pool' in this.#served) this.#served.pool.unload(model)
+    return model
   }
 
   /** Returns the model that a name means. Throws an ApiError of 404 with the nearest names. */

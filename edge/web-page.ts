@@ -1,8 +1,8 @@
 /**
- * Serves the page and the model that it loads into a tab, as static files beside the API.
+ * Serves the page and the models that it loads into a tab, as static files beside the API.
  *
- *     GET /                    the page            GET /page/model.json         the model's manifest
- *     GET /sw.js, /page/...    its files           GET /page/model/NAME         one of its files, whole or a range
+ *     GET /                    the page            GET /page/model.json         the manifest of the models
+ *     GET /sw.js, /page/...    its files           GET /page/model/NAME         a file of one, whole or a range
  *
  * The page is cross-origin isolated, so that its threads can share memory. It needs no key and
  * reveals nothing that a caller of the API would not know.
@@ -25,6 +25,11 @@ export interface PageModel {
   readonly name: string
   readonly files: readonly PageFile[]
   readonly predictor?: PageFile
+  readonly licence?: string
+  /** The address of the licence. */
+  readonly terms?: string
+  /** The memory that the model takes, in bytes. */
+  readonly memory?: number
 }
 
 export interface Page {
@@ -33,8 +38,8 @@ export interface Page {
    * is none.
    */
   file(path: string): Promise<Uint8Array | undefined>
-  /** Returns the model; undefined if it can't run in a tab. */
-  model(): Promise<PageModel | undefined>
+  /** Returns the models that run in a tab; the first is the default. */
+  models(): Promise<readonly PageModel[]>
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -71,26 +76,26 @@ export function pageRoutes(app: App, { config, downloads }: Server, page: Page):
   })
   app.get('/page/model.json', async (c) => {
     check(c)
-    const model = await page.model()
-    if (!model) throw missing('this model does not run in a tab')
-    const entryOf = ({ name, bytes, sha256 }: PageFile) => ({
-      name,
-      bytes,
-      sha256,
-      url: `model/${encodeURIComponent(name)}`,
-    })
-    const { name, files, predictor } = model
-    const manifest = { name, files: files.map(entryOf), ...(predictor && { predictor: entryOf(predictor) }) }
-    return Response.json(manifest, { headers: isolated })
+    const models = await page.models()
+    if (models.length === 0) throw missing('this model does not run in a tab')
+    const addresses = addressesOf(models)
+    const entryOf = (file: PageFile) => {
+      const { name, bytes, sha256 } = file
+      return { name, bytes, sha256, url: `model/${encodeURIComponent(addresses.get(file) ?? name)}` }
+    }
+    const listed = models.map(({ files, predictor, ...about }) => ({
+      ...about,
+      files: files.map(entryOf),
+      ...(predictor && { predictor: entryOf(predictor) }),
+    }))
+    // A page that was built for one model reads such a manifest only.
+    return Response.json(listed.length === 1 ? listed[0] : { models: listed }, { headers: isolated })
   })
   app.get('/page/model/:name', async (c) => {
     check(c)
-    const model = await page.model()
     const name = c.req.param('name')
-    const file = [...(model?.files ?? []), ...(model?.predictor ? [model.predictor] : [])].find(
-      (one) => one.name === name,
-    )
-    if (!file) throw missing(`the model has no file ${name}`)
+    const [file] = [...addressesOf(await page.models())].find(([, address]) => address === name) ?? []
+    if (!file) throw missing(`no model has a file ${name}`)
     // A download must not continue with a part of another file.
     const unchanged = [undefined, tagOf(file)].includes(c.req.header('if-range'))
     const { status, headers, from, end } = ranged(file, unchanged ? c.req.header('range') : undefined)
@@ -102,6 +107,17 @@ export function pageRoutes(app: App, { config, downloads }: Server, page: Page):
     check(c)
     return assets.answer(`page/${c.req.param('file')}`)
   })
+}
+
+/**
+ * Returns the address of each file of some models: its name, or its SHA-256 if another file has that
+ * name.
+ */
+function addressesOf(models: readonly PageModel[]): ReadonlyMap<PageFile, string> {
+  const files = models.flatMap((model) => [...model.files, ...(model.predictor ? [model.predictor] : [])])
+  const named = new Map<string, Set<string>>()
+  for (const { name, sha256 } of files) named.set(name, (named.get(name) ?? new Set()).add(sha256))
+  return new Map(files.map((file) => [file, named.get(file.name)?.size === 1 ? file.name : file.sha256]))
 }
 
 const isolated = {

@@ -3,7 +3,7 @@ import { freemem, totalmem } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { weightBytes } from '../edge/budget.ts'
-import { openModel } from '../src/index.ts'
+import { type ModelArchive, openModel } from '../src/index.ts'
 import { isOnnx } from './onnx.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
 
@@ -30,14 +30,18 @@ export async function neededBytes(name: string, options: NeededOptions = {}): Pr
       return sizes.reduce((sum, bytes) => sum + bytes, besideWeights)
     }
     const { ignoreConfig } = options
-    const { tensors, config } = await openModel(files, ignoreConfig ? { ignoreConfig } : {})
-    const { layers, kvHeads, headDim, maxContext } = config
-    const { context = Math.min(4096, maxContext) } = options
-    const kv = layers * kvHeads * headDim * 2 * 4 * Math.min(context, maxContext)
-    return [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), kv + besideWeights)
+    return memoryOfArchive(await openModel(files, ignoreConfig ? { ignoreConfig } : {}), options.context)
   } finally {
     await files.close()
   }
+}
+
+/** Returns the bytes of memory that an engine of an opened model takes, with `context` tokens of K and V. */
+export function memoryOfArchive({ tensors, config }: ModelArchive, context?: number): number {
+  const { layers, kvHeads, headDim, maxContext } = config
+  const tokens = Math.min(context ?? 4096, maxContext)
+  const kv = layers * kvHeads * headDim * 2 * 4 * tokens
+  return [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), kv + besideWeights)
 }
 
 /** Returns the bytes of memory that a program may take, as the system or its container says. */

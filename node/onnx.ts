@@ -2,9 +2,10 @@
  * Loads ONNX exports from disk with the installed ONNX Runtime: the native one, or else the one for
  * the web.
  */
-import { stat } from 'node:fs/promises'
-import { basename, dirname, extname, resolve } from 'node:path'
+import { readFile, stat } from 'node:fs/promises'
+import { basename, dirname, extname, join, resolve } from 'node:path'
 import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from '../src/index.ts'
+import { families } from '../src/model/families/index.ts'
 import { nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { fileError } from './disk.ts'
@@ -23,7 +24,8 @@ export interface OnnxOptions extends Partial<OrtEngineOptions> {
 
 /**
  * Returns true if a model's name is the path of an export: an .onnx file, or a folder that has one
- * and no other weights.
+ * and no other weights of a model that the Rust core runs. Dense layers behind an encoder lie in a
+ * folder of their own.
  */
 export async function isOnnx(name: string): Promise<boolean> {
   const found = await stat(name).catch(() => undefined)
@@ -31,7 +33,19 @@ export async function isOnnx(name: string): Promise<boolean> {
   if (found.isFile()) return extname(name) === '.onnx'
   const { files } = await folderFiles(name).catch(() => ({ files: [] as readonly string[] }))
   const has = (ending: RegExp) => files.some((file) => ending.test(file))
-  return has(/\.onnx$/) && !has(/\.(gguf|safetensors|foretoken)$/)
+  if (!has(/\.onnx$/) || has(/^[^/]*\.(gguf|foretoken)$/)) return false
+  return !has(/^[^/]*\.safetensors$/) || !(await isFamily(join(name, 'config.json')))
+}
+
+/** Returns whether a folder's config.json names a family of the Rust core; true if it cannot be read. */
+async function isFamily(config: string): Promise<boolean> {
+  const text = await readFile(config, 'utf8').catch(() => undefined)
+  try {
+    const { model_type: type } = JSON.parse(text ?? '{}')
+    return typeof type !== 'string' || families.some(({ huggingFace }) => huggingFace?.name === type)
+  } catch {
+    return true
+  }
 }
 
 /**

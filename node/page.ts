@@ -1,12 +1,15 @@
 /**
  * The page that `foretoken serve` shows, either built already or built now in a source checkout,
- * and the model for a tab.
+ * and its models for a tab.
  */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import type { ByteSource } from '../src/index.ts'
+import { type ByteSource, openModel } from '../src/index.ts'
+import { catalogue, catalogueKey } from './catalogue.ts'
 import { fileSource } from './file-source.ts'
 import { hashFile } from './hash.ts'
+import { memoryOfArchive } from './memory.ts'
+import { isOnnx } from './onnx.ts'
 import { pathInside } from './paths.ts'
 import { modelFiles } from './pull-model.ts'
 
@@ -46,18 +49,35 @@ export interface TabFile {
 }
 
 /**
- * Returns the files of a model with their hashes, and its predictor. They stay open as long as the
- * process.
+ * Returns the files of a model with their hashes, its predictor, its licence where it is known, and the
+ * memory that it takes; undefined if it answers nothing in a tab: an ONNX export, or a model of
+ * embeddings. The files stay open as long as the process.
  */
-export async function tabModel(name: string, model: string, predictor: string | undefined) {
-  const { files, open } = await modelFiles(model)
+export async function tabModel(
+  name: string,
+  model: string,
+  { predictor, ignoreConfig }: { predictor?: string | undefined; ignoreConfig?: readonly string[] } = {},
+) {
+  if (await isOnnx(model)) return undefined
+  const files = await modelFiles(model)
+  const archive = await openModel(files, ignoreConfig ? { ignoreConfig } : {})
+  if (archive.embedding?.pooling || archive.embedding?.ranks) return undefined
   // A model's folder may hold anything, including links to other files, so only files of a model go
   // to a tab.
-  const parts = files.filter((file) => /\.(gguf|safetensors|foretoken|json|jinja)$/.test(file))
-  const all = await Promise.all(parts.map(async (file) => tabFile(file, await open(file))))
-  const predictorEntry =
-    predictor === undefined ? undefined : await tabFile('predictor.safetensors', await fileSource(predictor))
-  return { name, files: all, ...(predictorEntry && { predictor: predictorEntry }) }
+  const parts = files.files.filter((file) => /\.(gguf|safetensors|foretoken|json|jinja)$/.test(file))
+  const all: TabFile[] = []
+  for (const file of parts) all.push(await tabFile(file, await files.open(file)))
+  const key = catalogueKey(model)
+  const entry = key === undefined ? undefined : catalogue[key]
+  return {
+    name,
+    files: all,
+    ...(predictor !== undefined && {
+      predictor: await tabFile('predictor.safetensors', await fileSource(predictor)),
+    }),
+    ...(entry && { licence: entry.licence, ...(entry.terms !== undefined && { terms: entry.terms }) }),
+    memory: Math.ceil(memoryOfArchive(archive)),
+  }
 }
 
 async function tabFile(name: string, source: ByteSource): Promise<TabFile> {

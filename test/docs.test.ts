@@ -126,6 +126,9 @@ const runnable = unique.flatMap(({ page, line }) => {
   return args && !helpAskedBy(args) && tried(args, parse(args)) ? [{ page, line, args }] : []
 })
 
+/** Flags with a value, in place of which a test has its own. */
+const places = new Set(['--port', '--host', '--listen'])
+
 describe('run, on a tiny model', () => {
   test('some commands can run', () => expect(runnable.length).toBeGreaterThan(6))
 
@@ -137,7 +140,7 @@ describe('run, on a tiny model', () => {
     const place = invocation.command === 'serve' ? ['--port', '0', '--host', '127.0.0.1'] : ['--listen', '127.0.0.1:0']
     const env = { FORETOKEN_HOME: folder, FORETOKEN_COMPANION_KEY: 'k'.repeat(32) }
     const { child, ended, got, url } = startCli(
-      [...given, ...(serving ? place : [])],
+      serving ? [...given.filter((_, at) => !places.has(given[at]!) && !places.has(given[at - 1]!)), ...place] : given,
       env,
       invocation.operands[0] === 'report' ? root : folder,
     )

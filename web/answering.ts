@@ -1,8 +1,10 @@
 /** Answers one turn of a chat, here or at an endpoint, and runs the tools that the model calls. */
+import type { Message } from '../src/index.ts'
 import { correctedStep, firstStep, type ToolUse, type Turn, withLastStep } from './conversations.ts'
 import { answerFrom } from './endpoint.ts'
 import type { EndpointSettings } from './endpoint-settings.ts'
 import type { AnswerEvents, TabEngine } from './engine.ts'
+import type { PageError } from './page-error.ts'
 import type { Mode, Question } from './protocol.ts'
 
 export interface Asking {
@@ -44,8 +46,18 @@ export async function answerHere(engine: TabEngine, asking: Asking): Promise<voi
   changeTurn((turn) => ({ ...turn, running: false }))
   if (!first || !predicted) return
   // Exact TTFT is measured, not estimated: the same prompt again, with as much of it cached.
-  const exact = await engine.exactTtft(first, cachedTokens, signal)
-  changeTurn((turn) => ({ ...turn, times: { ...turn.times, exact } }))
+  const exact = await engine.exactTtft(first, cachedTokens, signal).catch((error: PageError) => {
+    // The answer is complete, whatever ended the measurement.
+    if (error.code === 'aborted') return undefined
+    throw error
+  })
+  if (exact !== undefined) changeTurn((turn) => ({ ...turn, times: { ...turn.times, exact } }))
+}
+
+/** Returns what the next question of a conversation begins with. */
+export async function beginningOf(messages: readonly Message[], tools: ToolUse): Promise<Omit<Question, 'mode'>> {
+  if (tools === 'off') return { messages }
+  return { messages, tools: (await import('../playground/tools.ts')).playgroundTools, choice: tools }
 }
 
 /** Returns whether the endpoint supports the mode; undefined if none was requested. */

@@ -30,6 +30,8 @@ export interface Turn {
   /** At least one; the last is in progress while the turn runs. */
   readonly steps: readonly TurnStep[]
   readonly mode: Mode
+  /** The model in the tab that answers; undefined at an endpoint. */
+  readonly model?: string
   readonly times: Times
   /** Whether the answer was asked for with a schema. */
   readonly shaped: boolean

@@ -33,16 +33,16 @@ export const nothing: Begun = { bytes: 0, identity: undefined, hashed: true }
 
 /**
  * Continues a download if the server supports ranges and the file is unchanged; otherwise starts at
- * the front. Rejects with `network`.
+ * the front. Rejects with `network`, also when `signal` aborts.
  */
-export async function download(url: URL, begun: Begun): Promise<Download> {
+export async function download(url: URL, begun: Begun, signal?: AbortSignal): Promise<Download> {
   if (begun.bytes > 0) {
-    const response = await request(url, begun).catch(() => undefined)
+    const response = await request(url, begun, signal).catch(() => undefined)
     const whole = response?.status === 200
     if (response && (whole || continues(response, begun))) return opened(url, response, whole ? 0 : begun.bytes)
     void response?.body?.cancel().catch(() => {})
   }
-  return opened(url, await request(url, nothing), 0)
+  return opened(url, await request(url, nothing, signal), 0)
 }
 
 /** Returns true if no known part of the identities differs. */
@@ -68,13 +68,13 @@ function continues(response: Response, { bytes, identity, hashed }: Begun): bool
   return unchanged(identity, now) && (hashed || proven(identity, now))
 }
 
-function request(url: URL, { bytes, identity }: Begun): Promise<Response> {
+function request(url: URL, { bytes, identity }: Begun, signal?: AbortSignal): Promise<Response> {
   const headers: Record<string, string> = bytes > 0 ? { range: `bytes=${bytes}-` } : {}
   // On another origin the header needs a preflight, which few file servers answer; there the
   // response's identity is compared instead.
   if (bytes > 0 && identity?.etag && isHere(url)) headers['if-range'] = identity.etag
   // The browser's cache would store the weights a second time.
-  return fetch(url, { headers, cache: 'no-store' }).catch((cause) => {
+  return fetch(url, { headers, cache: 'no-store', ...(signal && { signal }) }).catch((cause) => {
     throw new ForetokenError(
       'network',
       `${url} can't be reached (${cause.message}); check the network${isHere(url) ? '' : ', and that it allows this page (CORS)'}; then load again`,

@@ -2,46 +2,57 @@
 import './older.ts'
 import { asForetokenError, ForetokenError } from '../src/base/errors.ts'
 import { Engine } from '../src/engine/engine.ts'
-import type { AnswerPart, ByteSource, ModelFiles } from '../src/index.ts'
+import type { AnswerPart } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
-import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
 import { builtBytes } from './built-bytes.ts'
 import { capability } from './capability.ts'
+import { openSource } from './open-source.ts'
 import { timedPacking } from './packing.ts'
-import type { OnProgress } from './partial.ts'
-import type { FromEngine, Manifest, ModelSource, Question, ToEngine } from './protocol.ts'
-import { fetchFile, forgetAll } from './store.ts'
-import { exactTtft, warmUp } from './timing.ts'
-import { fetchUnknown, nameOf } from './unknown.ts'
+import type { FromEngine, Question, ToEngine } from './protocol.ts'
+import { forget } from './store.ts'
+import { exactTtft, readAhead, warmUp } from './timing.ts'
 import type { Wishes } from './wishes.ts'
+
+type Progress = Extract<FromEngine, { type: 'progress' }>
 
 const base = new URL('..', self.location.href).href
 const running = new Map<number, AbortController>()
 let engine: Engine | undefined
-/** Stops the warm-up, which nothing waits for. */
-let warming: AbortController | undefined
+/** Stops what is computed ahead of questions: the warm-up, or a conversation. */
+let ahead: AbortController | undefined
+let loading: AbortController | undefined
+let lastLoad: Promise<unknown> = Promise.resolve()
+let closing: Promise<void> | undefined
 
 const post = (message: FromEngine) => self.postMessage(message)
 
 self.addEventListener('message', ({ data }: MessageEvent<ToEngine>) => {
-  const id = 'id' in data ? data.id : undefined
   void handle(data).catch((error) => {
     const { code, message } = asForetokenError(error)
-    post({ type: 'failed', code, message, ...(id !== undefined && { id }) })
+    post({ type: 'failed', code, message, id: data.id })
   })
 })
 
 async function handle(request: ToEngine): Promise<void> {
-  if (request.type === 'load') return load(request)
-  if (request.type === 'forget') return forgetAll()
-  if (request.type === 'cancel') return running.get(request.id)?.abort()
-  warming?.abort()
   const { id } = request
+  if (request.type === 'cancel') return running.get(id)?.abort()
   const control = new AbortController()
   running.set(id, control)
   try {
+    if (request.type === 'load') return await load(request, control)
+    if (request.type === 'forget') {
+      if (request.unload) await unload()
+      await forget(request.hashes)
+      return post({ type: 'forgotten', id })
+    }
+    ahead?.abort()
     if (request.type === 'answer') await answer(request, control.signal)
+    if (request.type === 'read') {
+      ahead = control
+      const tokens = await readAhead(loadedEngine(), request.messages, control.signal, (await wishesOf(request)).prompt)
+      post({ type: 'read', id, tokens })
+    }
     if (request.type === 'time') {
       const { messages, cachedTokens } = request
       const { prompt } = await wishesOf(request)
@@ -67,43 +78,79 @@ function loadedEngine(): Engine {
   return engine
 }
 
-async function load({ source, threads, device }: Extract<ToEngine, { type: 'load' }>): Promise<void> {
+/** Loads run one after the other; a newer one cancels those before it. */
+function load(request: Extract<ToEngine, { type: 'load' }>, control: AbortController): Promise<void> {
+  loading?.abort()
+  loading = control
+  const begun = lastLoad.then(() => loadNow(request, control.signal))
+  lastLoad = begun.catch(() => {})
+  return begun.catch((error) => {
+    // Whatever failed then failed because of it.
+    throw control.signal.aborted ? new ForetokenError('aborted', 'loading was cancelled') : error
+  })
+}
+
+/**
+ * Fetches everything first, so that the old model answers until the new one is here, and is still
+ * there if that fails. Only one is in memory: the old one is closed before the new one is loaded.
+ */
+async function loadNow(request: Extract<ToEngine, { type: 'load' }>, signal: AbortSignal): Promise<void> {
+  const { id, source, threads, device } = request
   const begun = performance.now()
-  warming?.abort()
-  await engine?.close()
-  engine = undefined
+  signal.throwIfAborted()
   const gpu = device === 'gpu'
   // The core first: if it fails to load, no model download is left running. Usually it is already
   // here.
   const wasm = await cores(!gpu && threads > 1)
-  const model = await open(source)
+  const onProgress = (stage: Progress['stage'], done: number, total: number) =>
+    post({ type: 'progress', id, stage, done, total })
+  const model = await openSource(source, { signal, onProgress, beforeMemory: unload })
+  let loaded: Engine
   try {
-    engine = await Engine.load(model.files, {
+    signal.throwIfAborted()
+    const machine = gpu
+      ? { backend: await (await import('./gpu.ts')).openGpu(wasm) }
+      : { threads, spawn: webSpawn(built('compute', base)) }
+    await unload()
+    loaded = await Engine.load(model.files, {
       wasm,
-      ...(gpu
-        ? { backend: await (await import('./gpu.ts')).openGpu(wasm) }
-        : { threads, spawn: webSpawn(built('compute', base)) }),
+      ...machine,
       ...(model.predictor && { predictor: model.predictor }),
       guides: async () => (await import('./guides.ts')).fetchGuides(base),
-      onProgress: (done, total) => post({ type: 'progress', stage: 'load', done, total }),
+      onProgress: (done, total) => onProgress('load', done, total),
+      signal,
     })
   } finally {
     for (const close of model.closing) close()
   }
+  engine = loaded
   post({
     type: 'ready',
-    name: source.kind === 'offered' ? source.manifest.name : (model.found?.name ?? engine.archive.name),
-    build: engine.backend.build,
-    memory: engine.backend.memoryBytes(),
-    context: engine.context,
+    id,
+    name: source.kind === 'offered' ? source.manifest.name : (model.found?.name ?? loaded.archive.name),
+    build: loaded.backend.build,
+    memory: loaded.backend.memoryBytes(),
+    context: loaded.context,
     loadMs: performance.now() - begun,
-    predictor: engine.prediction !== undefined,
+    predictor: loaded.prediction !== undefined,
     kept: model.kept,
     ...(model.found && { found: model.found }),
   })
-  warming = new AbortController()
+  ahead = new AbortController()
   // The warm-up only affects speed: if it fails, an answer will fail as well and report it.
-  void warmUp(engine, warming.signal).catch(() => {})
+  void warmUp(loaded, ahead.signal).catch(() => {})
+}
+
+/** Closes the model in memory, which ends its answers. */
+async function unload(): Promise<void> {
+  const old = engine
+  engine = undefined
+  if (old) {
+    ahead?.abort()
+    closing = old.close().then(() => post({ type: 'unloaded' }))
+  }
+  // Somebody else may have begun to close it.
+  await closing
 }
 
 type Cores = Partial<Record<CoreForm, WebAssembly.Module>>
@@ -128,71 +175,6 @@ async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
     }),
   )
   return Object.fromEntries(forms.flatMap((form, at) => (modules[at] ? [[form, modules[at]]] : [])))
-}
-
-interface OpenModel {
-  readonly files: ModelFiles
-  readonly predictor: ByteSource | undefined
-  readonly kept: true | string
-  readonly found?: Manifest
-  /** Close functions of files that stay open until they have been read. */
-  readonly closing: readonly (() => void)[]
-}
-
-async function open(source: ModelSource): Promise<OpenModel> {
-  if (source.kind === 'picked') {
-    const files = new Map(source.files.map((file) => [file.name, file]))
-    return {
-      files: filesOf('picked', files.keys(), (name) => blobSource(name, files.get(name)!)),
-      predictor: undefined,
-      kept: 'you picked the file; pick it again next time',
-      closing: [],
-    }
-  }
-  if (source.kind === 'address') return openAddress(new URL(source.url))
-  const { manifest, base: from } = source
-  const offered = [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])]
-  const total = offered.reduce((sum, { bytes }) => sum + bytes, 0)
-  let before = 0
-  let kept: true | string = true
-  const sources = new Map<string, ByteSource>()
-  const closing: (() => void)[] = []
-  for (const file of offered) {
-    const onProgress = (stage: 'wait' | 'fetch' | 'check', done: number) =>
-      post({ type: 'progress', stage, done: before + done, total })
-    const fetched = await fetchFile(file, { base: from, onProgress }).catch((error) => {
-      for (const close of closing) close()
-      throw error
-    })
-    if (fetched.close) closing.push(fetched.close)
-    before += file.bytes
-    if (fetched.kept !== true) kept = fetched.kept
-    sources.set(file.name, fetched.source)
-  }
-  const names = manifest.files.map(({ name }) => name)
-  return {
-    files: filesOf(manifest.name, names, (name) => sources.get(name)!),
-    predictor: manifest.predictor && sources.get(manifest.predictor.name),
-    kept,
-    closing,
-  }
-}
-
-async function openAddress(url: URL): Promise<OpenModel> {
-  const onProgress: OnProgress = (stage, done, total) => post({ type: 'progress', stage, done, total })
-  const { source, kept, close, bytes, sha256 } = await fetchUnknown(url, onProgress)
-  const name = nameOf(url)
-  return {
-    files: filesOf(name, [name], () => source),
-    predictor: undefined,
-    kept,
-    closing: close ? [close] : [],
-    found: { name: name.replace(/\.gguf$/i, ''), files: [{ name, url: url.href, bytes, sha256 }] },
-  }
-}
-
-function filesOf(name: string, files: Iterable<string>, open: (file: string) => ByteSource): ModelFiles {
-  return { name, files: [...files], open: async (file) => open(file) }
 }
 
 /** The penalty keeps small models from repeating themselves. */

@@ -27,44 +27,62 @@ export interface AnswerEvents {
 type Listener = (message: FromEngine) => void
 
 export class TabEngine {
-  readonly #worker: Worker
+  readonly #base: string
+  #worker: Worker
   readonly #waiting = new Map<number, Listener>()
-  #loading: Listener | undefined
   /** The failure that ended the worker. */
   #lost: FromEngine | undefined
   #next = 1
+  /** Called when no model is in memory any more; `failure` says why, if nobody asked for it. */
+  onUnloaded: (failure?: string) => void = () => {}
 
   constructor(base: string) {
-    this.#worker = new Worker(built('engine', base), { type: 'module' })
-    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromEngine>) => {
-      if ('id' in data && data.id !== undefined) this.#waiting.get(data.id)?.(data)
-      else this.#loading?.(data)
-    })
-    let alive = false
-    this.#worker.addEventListener('message', () => (alive = true), { once: true })
-    this.#worker.addEventListener('error', ({ message }) => {
-      const why = message || (alive ? 'it ran out of memory' : 'its script did not load')
-      const failed: FromEngine = {
-        type: 'failed',
-        code: 'page',
-        message: `the engine stopped (${why}); reload the page`,
-      }
-      this.#lost = failed
-      this.#loading?.(failed)
-      for (const listener of [...this.#waiting.values()]) listener(failed)
-    })
+    this.#base = base
+    this.#worker = this.#started()
   }
 
-  load(source: ModelSource, { device, threads }: Where, onProgress: (progress: Progress) => void): Promise<Ready> {
-    return new Promise((resolve, reject) => {
-      this.#loading = (message) => {
-        if (message.type === 'progress') return onProgress(message)
-        this.#loading = undefined
-        if (message.type === 'ready') resolve(message)
-        if (message.type === 'failed') reject(new PageError(message.code, message.message))
-      }
-      this.#send({ type: 'load', source, device, threads })
+  #started(): Worker {
+    const worker = new Worker(built('engine', this.#base), { type: 'module' })
+    worker.addEventListener('message', ({ data }: MessageEvent<FromEngine>) => {
+      if (data.type === 'unloaded') this.onUnloaded()
+      else if (data.id !== undefined) this.#waiting.get(data.id)?.(data)
     })
+    let alive = false
+    worker.addEventListener('message', () => (alive = true), { once: true })
+    worker.addEventListener('error', ({ message }) => {
+      const why = message || (alive ? 'it ran out of memory' : 'its script did not load')
+      const stopped = `the engine stopped (${why}); load a model again, or reload the page`
+      const failed: FromEngine = { type: 'failed', code: 'page', message: stopped }
+      this.#lost = failed
+      this.onUnloaded(stopped)
+      for (const listener of [...this.#waiting.values()]) listener(failed)
+    })
+    return worker
+  }
+
+  /**
+   * Loads a model in place of the one in memory, which answers until the new one has been fetched. A
+   * load that is still running is cancelled. Rejects with `aborted` if this one is.
+   */
+  load(
+    source: ModelSource,
+    { device, threads }: Where,
+    onProgress: (progress: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<Ready> {
+    if (this.#lost) {
+      this.#worker.terminate()
+      this.#lost = undefined
+      this.#worker = this.#started()
+    }
+    return this.#ask(
+      (id) => ({ type: 'load', id, source, device, threads }),
+      'ready',
+      signal,
+      (message) => {
+        if (message.type === 'progress') onProgress(message)
+      },
+    )
   }
 
   async answer(question: Question, events: AnswerEvents, signal: AbortSignal): Promise<AnswerFigures> {
@@ -88,6 +106,11 @@ export class TabEngine {
     return (await this.#ask((id) => ({ ...asked, type: 'time', id, cachedTokens }), 'timed', signal)).ttft
   }
 
+  /** Computes a conversation ahead of its next question. Resolves with its length in tokens. */
+  async readAhead(question: Omit<Question, 'mode'>, signal: AbortSignal): Promise<number> {
+    return (await this.#ask((id) => ({ ...question, type: 'read', id }), 'read', signal)).tokens
+  }
+
   /** Compiles a schema. Rejects with what is wrong with it, and where. */
   async check(schema: string, signal: AbortSignal): Promise<void> {
     await this.#ask((id) => ({ type: 'check', id, schema }), 'checked', signal)
@@ -109,8 +132,9 @@ export class TabEngine {
     return done.figures
   }
 
-  forget(): void {
-    this.#send({ type: 'forget' })
+  /** Removes stored files; `unload` closes the model in memory first. */
+  async forget(hashes: readonly string[], unload: boolean): Promise<void> {
+    await this.#ask((id) => ({ type: 'forget', id, hashes, unload }), 'forgotten', new AbortController().signal)
   }
 
   #ask<T extends FromEngine['type']>(
@@ -137,8 +161,7 @@ export class TabEngine {
 
   /** Sends a message; a worker that has ended answers with its failure. */
   #send(message: ToEngine): void {
-    if (!this.#lost) this.#worker.postMessage(message)
-    else if (message.type === 'load') this.#loading?.(this.#lost)
-    else if ('id' in message) this.#waiting.get(message.id)?.(this.#lost)
+    if (this.#lost) this.#waiting.get(message.id)?.(this.#lost)
+    else this.#worker.postMessage(message)
   }
 }

@@ -1,13 +1,11 @@
-/**
- * The manifest of the model that a page offers, and that of the last one loaded; both come from
- * outside and are checked.
- */
+/** The models that a page offers: its manifest comes from outside, and is checked. */
 import { isWhole } from '../src/base/numbers.ts'
 import type { Manifest, OfferedFile } from './protocol.ts'
 
-/** Whether the page offers a model. */
+/** Whether the page offers models. */
 export type Offered =
-  | { readonly kind: 'offered'; readonly manifest: Manifest }
+  /** At least one; the first is the default. */
+  | { readonly kind: 'offered'; readonly models: readonly Manifest[] }
   | { readonly kind: 'none' }
   /** `why` is shown to the visitor. */
   | { readonly kind: 'unknown'; readonly why: string }
@@ -27,13 +25,13 @@ export async function offeredManifest(base: string): Promise<Offered> {
     if (response.status === 404) return { kind: 'none' }
     if (!response.ok) return unknown(`the server answers ${response.status} for ${path}`)
     const text = await response.text()
-    const manifest = manifestOf(jsonOf(text))
-    if (manifest) return { kind: 'offered', manifest }
+    const models = manifestsOf(jsonOf(text))
+    if (models) return { kind: 'offered', models: models.map((one) => at(one, response.url)) }
     const type = response.headers.get('content-type') ?? 'no content type'
     return unknown(
       jsonOf(text) === undefined
         ? `the server answers ${path} with ${type}, which is not JSON`
-        : `${path} lacks a name, or files with name, url, bytes and SHA-256`,
+        : `${path} lacks a name, or files with name, url, bytes and SHA-256, or lists models without them`,
     )
   } catch (error) {
     const what = patience.signal.aborted
@@ -57,12 +55,32 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** Returns the manifest in a JSON value; undefined if it is invalid. */
+/** Maximum number of models in a manifest. */
+const mostModels = 100
+
+/** Returns the models in a JSON value: one, or a list `models`; undefined if any is invalid. */
+export function manifestsOf(value: unknown): readonly Manifest[] | undefined {
+  const { models } = (value ?? {}) as Record<string, unknown>
+  const listed = models === undefined ? [value] : models
+  if (!Array.isArray(listed) || listed.length === 0 || listed.length > mostModels) return undefined
+  const found = listed.map(manifestOf)
+  return found.every((one) => one !== undefined) ? found : undefined
+}
+
+/** Returns the model in a JSON value; undefined if it is invalid. */
 export function manifestOf(value: unknown): Manifest | undefined {
-  const { name, files, predictor } = (value ?? {}) as Record<string, unknown>
+  const { name, files, predictor, licence, terms, memory } = (value ?? {}) as Record<string, unknown>
   if (typeof name !== 'string' || !Array.isArray(files) || files.length === 0 || !files.every(isFile)) return undefined
-  if (predictor === undefined) return { name, files }
-  return isFile(predictor) ? { name, files, predictor } : undefined
+  if (predictor !== undefined && !isFile(predictor)) return undefined
+  return {
+    name,
+    files,
+    ...(predictor && { predictor }),
+    ...(typeof licence === 'string' && { licence: licence.slice(0, 100) }),
+    // Shown as a link, so it must not be a script.
+    ...(typeof terms === 'string' && /^https?:/.test(terms) && { terms }),
+    ...(isWhole(memory, 1) && { memory }),
+  }
 }
 
 function isFile(value: unknown): value is OfferedFile {
@@ -76,25 +94,30 @@ function isFile(value: unknown): value is OfferedFile {
   )
 }
 
-const key = 'foretoken.model'
-
-/**
- * Returns the model that was last fetched from an address; undefined if there is none or the
- * browser stores nothing for the page.
- */
-export function remembered(): Manifest | undefined {
-  try {
-    return manifestOf(JSON.parse(localStorage.getItem(key) ?? 'null'))
-  } catch {
-    return undefined
-  }
+/** Returns a model whose files have whole addresses. */
+function at(manifest: Manifest, base: string): Manifest {
+  const whole = (file: OfferedFile) => ({ ...file, url: new URL(file.url, base).href })
+  const { files, predictor } = manifest
+  return { ...manifest, files: files.map(whole), ...(predictor && { predictor: whole(predictor) }) }
 }
 
-export function remember(manifest: Manifest | undefined): void {
-  try {
-    if (manifest) localStorage.setItem(key, JSON.stringify(manifest))
-    else localStorage.removeItem(key)
-  } catch {
-    // Without storage the model is fetched again next time.
-  }
+/** Returns all files of a model, including its predictor. */
+export function filesOf({ files, predictor }: Manifest): readonly OfferedFile[] {
+  return predictor ? [...files, predictor] : files
+}
+
+/** Returns the size of a model's files, in bytes. */
+export function bytesOf(manifest: Manifest): number {
+  return filesOf(manifest).reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+export function isSame(one: Manifest, other: Manifest): boolean {
+  return keyOf(one) === keyOf(other)
+}
+
+/** Identifies a model by its bytes. */
+export function keyOf(manifest: Manifest): string {
+  return filesOf(manifest)
+    .map(({ sha256 }) => sha256)
+    .join()
 }

@@ -13,6 +13,8 @@ export interface Wanted {
   readonly url: URL
   /** The expected size and hash, if known. */
   readonly promised?: { readonly bytes: number; readonly sha256: string }
+  /** Ends the download; what has arrived is kept. */
+  readonly signal?: AbortSignal
 }
 
 export interface Found {
@@ -37,7 +39,8 @@ export async function fetchPart(
   wanted: Wanted,
   onProgress: OnProgress,
 ): Promise<Found> {
-  const out = await openToWrite(await folder.getFileHandle(`${name}.bin`, { create: true }), onProgress)
+  const file = await folder.getFileHandle(`${name}.bin`, { create: true })
+  const out = await openToWrite(file, onProgress, wanted.signal)
   try {
     const begun = await begunPart(folder, name, out, wanted)
     const { found, resumed } = await fill(folder, name, out, wanted, begun, onProgress)
@@ -56,16 +59,21 @@ export async function fetchPart(
 
 /**
  * Runs `work` exclusively among all tabs. If another tab holds the lock, `onWait` is called first.
- * A tab that dies releases it at once.
+ * A tab that dies releases it at once. `signal` ends the wait.
  */
-export async function exclusively<T>(name: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
+export async function exclusively<T>(
+  name: string,
+  onWait: () => void,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   const { locks } = navigator
   if (!locks) return work()
   const key = `foretoken/${name}`
   const tried = await locks.request(key, { ifAvailable: true }, async (lock) => lock && { value: await work() })
   if (tried) return tried.value
   onWait()
-  return locks.request(key, work)
+  return signal ? locks.request(key, { signal }, work) : locks.request(key, work)
 }
 
 /** Removes unfinished downloads that have not changed for a week, except that of `wanted`. */
@@ -114,13 +122,18 @@ async function fill(
 ): Promise<{ readonly found: Found; readonly resumed: boolean }> {
   let hash = sha256.create()
   let at = begun.bytes
-  readAll(out, at, (piece, done) => {
-    hash.update(piece)
-    onProgress('check', done, wanted.promised?.bytes ?? begun.identity?.length ?? 0)
-  })
+  await readAll(
+    out,
+    at,
+    (piece, done) => {
+      hash.update(piece)
+      onProgress('check', done, wanted.promised?.bytes ?? begun.identity?.length ?? 0)
+    },
+    wanted.signal,
+  )
   if (at > 0 && at === wanted.promised?.bytes)
     return { found: { bytes: at, sha256: bytesToHex(hash.digest()) }, resumed: true }
-  const { from, identity, pieces } = await download(wanted.url, begun)
+  const { from, identity, pieces } = await download(wanted.url, begun, wanted.signal)
   if (from === 0) {
     // Truncates before writing the note, which must never describe another file's bytes.
     out.truncate(0)
@@ -202,8 +215,13 @@ const betweenMs = 100
  * Opens a file for writing, with retries: a dying worker holds its file slightly longer than its
  * lock, and a tab without locks holds it as long as it fetches.
  */
-async function openToWrite(file: FileSystemFileHandle, onProgress: OnProgress): Promise<FileSystemSyncAccessHandle> {
+async function openToWrite(
+  file: FileSystemFileHandle,
+  onProgress: OnProgress,
+  signal: AbortSignal | undefined,
+): Promise<FileSystemSyncAccessHandle> {
   for (let left = tries; ; left--) {
+    signal?.throwIfAborted()
     try {
       return await file.createSyncAccessHandle()
     } catch (error) {
@@ -215,19 +233,24 @@ async function openToWrite(file: FileSystemFileHandle, onProgress: OnProgress): 
 }
 
 const stretchBytes = 1 << 20
+/** Bytes between two looks at what the page asked for meanwhile, such as to cancel. */
+const turnBytes = 32 << 20
 
 /** Reads the first `bytes` bytes of a file in pieces; each is valid only during the call. */
-export function readAll(
+export async function readAll(
   file: FileSystemSyncAccessHandle,
   bytes: number,
   onPiece: (piece: Uint8Array, done: number) => void,
-): void {
+  signal?: AbortSignal,
+): Promise<void> {
   const buffer = new Uint8Array(Math.min(stretchBytes, bytes))
   for (let from = 0; from < bytes; ) {
     const read = file.read(buffer.subarray(0, Math.min(buffer.length, bytes - from)), { at: from })
     if (read === 0) throw new DOMException(`ends at byte ${from} of ${bytes}`, 'InvalidStateError')
     from += read
     onPiece(buffer.subarray(0, read), from)
+    if (from % turnBytes === 0) await new Promise((resolve) => setTimeout(resolve))
+    signal?.throwIfAborted()
   }
 }
 

@@ -13,11 +13,16 @@ export interface OfferedFile {
   readonly sha256: string
 }
 
-/** The contents of `page/model.json`. */
+/** A model in `page/model.json`. */
 export interface Manifest {
   readonly name: string
   readonly files: readonly OfferedFile[]
   readonly predictor?: OfferedFile
+  readonly licence?: string
+  /** The address of the licence. */
+  readonly terms?: string
+  /** The memory that the model takes, in bytes. Default: estimated from its files. */
+  readonly memory?: number
 }
 
 /** The source of the weights. */
@@ -42,7 +47,14 @@ export interface Question {
 }
 
 export type ToEngine =
-  | { readonly type: 'load'; readonly source: ModelSource; readonly device: Device; readonly threads: number }
+  /** Loads a model in place of the one in memory, and cancels a load that is still running. */
+  | {
+      readonly type: 'load'
+      readonly id: number
+      readonly source: ModelSource
+      readonly device: Device
+      readonly threads: number
+    }
   | (Question & {
       readonly type: 'answer'
       readonly id: number
@@ -54,12 +66,19 @@ export type ToEngine =
     })
   /** Measures exact TTFT with `cachedTokens` tokens of the prompt in the cache. */
   | (Omit<Question, 'mode'> & { readonly type: 'time'; readonly id: number; readonly cachedTokens: number })
+  /** Computes a conversation ahead of the next question in it. */
+  | (Omit<Question, 'mode'> & { readonly type: 'read'; readonly id: number })
   /** Compiles a schema, which loads the grammar engine. */
   | { readonly type: 'check'; readonly id: number; readonly schema: string }
   | { readonly type: 'pack'; readonly id: number; readonly prompts: readonly string[] }
   | { readonly type: 'cancel'; readonly id: number }
-  /** Removes the stored files of all models. */
-  | { readonly type: 'forget' }
+  /** Removes stored files by their SHA-256; `unload` closes the model in memory first. */
+  | {
+      readonly type: 'forget'
+      readonly id: number
+      readonly hashes: readonly string[]
+      readonly unload: boolean
+    }
 
 /** Figures of an answer; times in milliseconds. */
 export interface AnswerFigures {
@@ -87,14 +106,18 @@ export interface PackFigures {
 export type FromEngine =
   | {
       readonly type: 'progress'
+      readonly id: number
       /** The stage `wait` waits for another tab that fetches the same file. */
       readonly stage: 'wait' | 'fetch' | 'check' | 'load'
       readonly done: number
       /** The total in bytes; 0 if unknown. */
       readonly total: number
     }
+  /** No model is in memory any more. */
+  | { readonly type: 'unloaded' }
   | {
       readonly type: 'ready'
+      readonly id: number
       readonly name: string
       readonly build: string
       readonly memory: number
@@ -114,6 +137,9 @@ export type FromEngine =
   /** More of the arguments of a call, as JSON text. */
   | { readonly type: 'arguments'; readonly id: number; readonly index: number; readonly text: string }
   | { readonly type: 'checked'; readonly id: number }
+  /** `tokens` is the length of the conversation. */
+  | { readonly type: 'read'; readonly id: number; readonly tokens: number }
+  | { readonly type: 'forgotten'; readonly id: number }
   | { readonly type: 'answered'; readonly id: number; readonly figures: AnswerFigures }
   | { readonly type: 'timed'; readonly id: number; readonly ttft: number }
   | { readonly type: 'packing'; readonly id: number; readonly done: number; readonly total: number }

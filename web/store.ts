@@ -31,10 +31,17 @@ export interface Fetched {
   readonly close?: () => void
 }
 
-export interface FetchOptions {
+export interface Fetching {
+  readonly onProgress: OnProgress
+  /** Ends the download; what has been stored of it is kept. */
+  readonly signal: AbortSignal
+  /** Awaited before a file is held in memory, because it cannot be stored. */
+  readonly beforeMemory: () => Promise<void>
+}
+
+export interface FetchOptions extends Fetching {
   /** Address of the manifest, to which file addresses are relative. */
   readonly base: string
-  readonly onProgress: (stage: Parameters<OnProgress>[0], done: number) => void
 }
 
 /** The opened folder, or the reason why this tab has none. */
@@ -48,11 +55,11 @@ export async function fetchFile(file: OfferedFile, options: FetchOptions): Promi
   const opened = await openFolder()
   if ('why' in opened) return inMemory(file, options, opened.why)
   const { folder } = opened
-  const onWait = () => options.onProgress('wait', 0)
+  const onWait = () => options.onProgress('wait', 0, 0)
   try {
-    return await exclusively(file.sha256, onWait, () => fetchKept(folder, file, options))
+    return await exclusively(file.sha256, onWait, () => fetchKept(folder, file, options), options.signal)
   } catch (error) {
-    if (error instanceof ForetokenError) throw error
+    if (error instanceof ForetokenError || options.signal.aborted) throw error
     return inMemory(file, options, whyNot(error as DOMException))
   }
 }
@@ -60,7 +67,7 @@ export async function fetchFile(file: OfferedFile, options: FetchOptions): Promi
 async function fetchKept(
   folder: FileSystemDirectoryHandle,
   file: OfferedFile,
-  { base, onProgress }: FetchOptions,
+  options: FetchOptions,
 ): Promise<Fetched> {
   if (await isWhole(folder, file.sha256)) {
     const whole = await keptFile(folder, file)
@@ -68,7 +75,7 @@ async function fetchKept(
     whole.close?.()
   }
   await sweep(folder, file.sha256).catch(() => {})
-  await fetchPart(folder, file.sha256, wantedOf(file, base), onProgress)
+  await fetchPart(folder, file.sha256, wantedOf(file, options), options.onProgress)
   await markWhole(folder, file.sha256)
   return keptFile(folder, file)
 }
@@ -97,10 +104,13 @@ export async function keptFile(
   return { source: blobSource(name, await handle.getFile()), kept: true }
 }
 
-/** Removes all stored files. */
-export async function forgetAll(): Promise<void> {
-  const root = await navigator.storage.getDirectory()
-  await root.removeEntry('foretoken', { recursive: true }).catch(() => {})
+/** Removes stored files, whole or begun. A file that another tab holds stays. */
+export async function forget(hashes: readonly string[]): Promise<void> {
+  const opened = await openFolder()
+  if ('why' in opened) return
+  const endings = ['ok', 'part', 'bin']
+  for (const name of hashes.flatMap((hash) => endings.map((ending) => `${hash}.${ending}`)))
+    await opened.folder.removeEntry(name).catch(() => {})
 }
 
 /** Returns true if all of these files are stored completely. */
@@ -126,23 +136,24 @@ export function whyNot({ name, message }: DOMException): string {
   return name === 'NoModificationAllowedError' ? 'another tab is fetching it' : `storage failed: ${message}`
 }
 
-async function inMemory(file: OfferedFile, { base, onProgress }: FetchOptions, kept: string): Promise<Fetched> {
-  const wanted = wantedOf(file, base)
+async function inMemory(file: OfferedFile, options: FetchOptions, kept: string): Promise<Fetched> {
+  await options.beforeMemory()
+  const wanted = wantedOf(file, options)
   const bytes = new Uint8Array(file.bytes)
   const hash = sha256.create()
   let at = 0
-  for await (const piece of (await download(wanted.url, nothing)).pieces) {
+  for await (const piece of (await download(wanted.url, nothing, options.signal)).pieces) {
     checkLength(wanted, at + piece.length)
     bytes.set(piece, at)
     hash.update(piece)
     at += piece.length
-    onProgress('fetch', at)
+    options.onProgress('fetch', at, file.bytes)
   }
   const found = { bytes: at, sha256: bytesToHex(hash.digest()) }
   if (!isPromised(wanted, found)) throw notPromised(wanted, found)
   return { source: memorySource(file.name, bytes), kept }
 }
 
-function wantedOf({ name, url, bytes, sha256 }: OfferedFile, base: string): Wanted {
-  return { name, url: new URL(url, base), promised: { bytes, sha256 } }
+function wantedOf({ name, url, bytes, sha256 }: OfferedFile, { base, signal }: FetchOptions): Wanted {
+  return { name, url: new URL(url, base), promised: { bytes, sha256 }, signal }
 }

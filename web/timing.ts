@@ -31,6 +31,21 @@ export async function exactTtft(
   return performance.now() - begun
 }
 
+/**
+ * Reads a conversation into the prefix cache, so that its next question is read alone. Resolves
+ * with its length in tokens. Rejects with what `submit` throws.
+ */
+export async function readAhead(
+  engine: Timed,
+  messages: readonly Message[],
+  signal: AbortSignal,
+  options: PromptOptions = {},
+): Promise<number> {
+  const ids = engine.promptIds(messages, options)
+  await engine.submit({ ...oneToken, prompt: ids, signal }).result()
+  return ids.length
+}
+
 const warmTokens = 96
 
 /**

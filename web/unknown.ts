@@ -7,27 +7,29 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 import { ForetokenError } from '../src/base/errors.ts'
 import { blobSource } from './blob-source.ts'
 import { download, nothing } from './download.ts'
-import { checkLength, exclusively, type Found, fetchPart, type OnProgress, readAll, sweep, write } from './partial.ts'
-import { type Fetched, isWhole, keptFile, markWhole, openFolder, whyNot } from './store.ts'
+import { checkLength, exclusively, type Found, fetchPart, readAll, sweep, write } from './partial.ts'
+import { type Fetched, type Fetching, isWhole, keptFile, markWhole, openFolder, whyNot } from './store.ts'
 
 export interface FetchedUnknown extends Fetched, Found {}
 
 /** Fetches the file. Rejects with `network`. */
-export async function fetchUnknown(url: URL, onProgress: OnProgress): Promise<FetchedUnknown> {
+export async function fetchUnknown(url: URL, fetching: Fetching): Promise<FetchedUnknown> {
   const opened = await openFolder()
-  if ('why' in opened) return inMemory(url, onProgress, opened.why)
+  if ('why' in opened) return inMemory(url, fetching, opened.why)
   const { folder } = opened
+  const { signal, onProgress } = fetching
   const part = partOf(url)
   try {
     const found = await exclusively(
       part,
       () => onProgress('wait', 0, 0),
-      () => fetchKept(folder, part, url, onProgress),
+      () => fetchKept(folder, part, url, fetching),
+      signal,
     )
     return { ...found, ...(await keptFile(folder, { name: nameOf(url), sha256: found.sha256 })) }
   } catch (error) {
-    if (error instanceof ForetokenError) throw error
-    return inMemory(url, onProgress, whyNot(error as DOMException))
+    if (error instanceof ForetokenError || signal.aborted) throw error
+    return inMemory(url, fetching, whyNot(error as DOMException))
   }
 }
 
@@ -45,10 +47,10 @@ async function fetchKept(
   folder: FileSystemDirectoryHandle,
   part: string,
   url: URL,
-  onProgress: OnProgress,
+  { onProgress, signal }: Fetching,
 ): Promise<Found> {
   await sweep(folder, part).catch(() => {})
-  const found = await fetchPart(folder, part, { name: nameOf(url), url }, onProgress)
+  const found = await fetchPart(folder, part, { name: nameOf(url), url, signal }, onProgress)
   const onWait = () => onProgress('wait', 0, 0)
   await exclusively(found.sha256, onWait, async () => {
     // The same bytes may be stored from another address, and in use.
@@ -78,7 +80,7 @@ async function rename(folder: FileSystemDirectoryHandle, from: string, to: strin
     try {
       target.truncate(0)
       let at = 0
-      readAll(source, source.getSize(), (piece) => {
+      await readAll(source, source.getSize(), (piece) => {
         at += write(target, piece, at)
       })
       target.flush()
@@ -91,11 +93,16 @@ async function rename(folder: FileSystemDirectoryHandle, from: string, to: strin
   await folder.removeEntry(from)
 }
 
-async function inMemory(url: URL, onProgress: OnProgress, kept: string): Promise<FetchedUnknown> {
+async function inMemory(
+  url: URL,
+  { onProgress, signal, beforeMemory }: Fetching,
+  kept: string,
+): Promise<FetchedUnknown> {
+  await beforeMemory()
   const blobs: Blob[] = []
   const hash = sha256.create()
   let bytes = 0
-  const { identity, pieces } = await download(url, nothing)
+  const { identity, pieces } = await download(url, nothing, signal)
   for await (const piece of pieces) {
     checkLength({ name: nameOf(url), url }, bytes + piece.length)
     blobs.push(new Blob([piece as Uint8Array<ArrayBuffer>]))

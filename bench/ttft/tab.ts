@@ -58,7 +58,7 @@ export function openWorker(page: Page, threads: number): Promise<string> {
       })
     })
     const source = { kind: 'offered', manifest: withoutPredictor, base }
-    worker.postMessage({ type: 'load', device: 'cpu', threads, source })
+    worker.postMessage({ type: 'load', id: 0, device: 'cpu', threads, source })
     Reflect.set(window, `bench${threads}`, worker)
     return ready
   }, threads)

@@ -1,11 +1,12 @@
 /** `foretoken embed`: prints vectors of texts as JSON lines. */
 
+import { type AnyEngine, type Engine, ForetokenError } from '../../node/index.ts'
 import { type EmbedCounts, embedGroup } from '../embed/run.ts'
 import { type BadLine, inGroups, type NumberedText, textsOfFile } from '../embed/texts.ts'
 import { exitCodes } from '../exit.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { open } from '../session.ts'
+import { openAny } from '../session.ts'
 import { note, print, StatusLine } from '../terminal.ts'
 import { textOfOperands } from '../text-argument.ts'
 
@@ -16,11 +17,12 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
   if (flags.model === undefined)
     throw new UsageError('embed needs an embedding model: foretoken embed -m qwen3-embedding-0.6b "some text"')
   const texts = await textsOf(flags, operands)
-  const { model, engine } = await open(flags, signal)
+  const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const counts: EmbedCounts = { embedded: 0, errors: 0, tokens: 0 }
   const begun = performance.now()
   try {
+    const embedder = embedderOf(engine, model)
     for await (const lines of inGroups(texts, group.texts, group.characters)) {
       const done = counts.embedded + counts.errors
       const options = {
@@ -32,7 +34,7 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
         ...(flags['no-normalize'] && { normalize: false }),
         onProgress: (now: number) => line.show(`${done + now} texts  ${rate(counts.tokens, begun)}`),
       }
-      for (const text of await embedGroup(engine, lines, options, counts)) {
+      for (const text of await embedGroup(embedder, lines, options, counts)) {
         line.clear()
         print(text)
       }
@@ -47,6 +49,16 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
     line.clear()
     await engine.close()
   }
+}
+
+/** Throws `unsupported` for an ONNX export for answers. */
+function embedderOf(engine: AnyEngine, model: string): Pick<Engine, 'embed'> {
+  if (!engine.embed)
+    throw new ForetokenError(
+      'unsupported',
+      `${model} is an ONNX export for answers, which makes no embeddings; use an export of an encoder, a GGUF, or a folder`,
+    )
+  return engine as Pick<Engine, 'embed'>
 }
 
 function rate(tokens: number, begun: number): string {

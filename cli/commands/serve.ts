@@ -2,11 +2,10 @@
  * `foretoken serve`: serves the model over three APIs. The first signal lets running answers
  * finish; a second one ends the process immediately.
  */
-import { createApp, type Page, parsedConfig, type ServerConfig } from '../../edge/node.ts'
+import { createApp, type Page, type PageModel, parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import {
   defaultModel,
   ForetokenError,
-  isOnnx,
   ModelPool,
   machineKey,
   machineKeyPath,
@@ -18,8 +17,9 @@ import {
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { notChunks, openSaved } from '../saved.ts'
-import { displayName, environmentKeys, isLoopback, serveAny, serveEngine } from '../serving.ts'
-import { namesOf, openPool } from '../several.ts'
+import { environmentKeys, isLoopback, serveAny, serveEngine } from '../serving.ts'
+import { ignoring } from '../session.ts'
+import { type Named, namesOf, openPool } from '../several.ts'
 import { note } from '../terminal.ts'
 import { readText } from '../text.ts'
 
@@ -33,7 +33,7 @@ export async function serve({ flags, operands, all }: Invocation, signal: AbortS
   const config = await configOf(flags, hostname, pooled ? undefined : names)
   // Checks the config before loading a model.
   createApp({ ...(pooled ? { models: noPool(names) } : { engine: unloaded }), config })
-  const page = isLoopback(hostname) ? { page: pageOf({ ...flags, model: models[0]?.model ?? defaultModel }) } : {}
+  const page = isLoopback(hostname) ? { page: pageOf(models, flags) } : {}
   const served = {
     hostname,
     port: flags.port ?? 8787,
@@ -53,18 +53,28 @@ export async function serve({ flags, operands, all }: Invocation, signal: AbortS
 }
 
 /**
- * Returns the page for browsers on this machine. Its model is hashed at the first request for it.
+ * Returns the page for browsers on this machine. Its models are hashed at the first request for
+ * them.
  */
-function pageOf({ model = defaultModel, predictor }: Flags): Page {
-  let cached: ReturnType<Page['model']> | undefined
+function pageOf(models: readonly Named[], flags: Flags): Page {
+  let cached: ReturnType<Page['models']> | undefined
   const load = async () => {
-    // The page cannot run an ONNX export.
-    if (await isOnnx(model)) return undefined
-    return tabModel(displayName(model), model, predictor ?? predictorPath(model))
+    const offered: PageModel[] = []
+    for (const { model, name } of models) {
+      const options = { predictor: flags.predictor ?? predictorPath(model), ...ignoring(flags) }
+      const found = await tabModel(name, model, options)
+      if (found) offered.push(found)
+    }
+    return offered
   }
   return {
     file: pageFile,
-    model: () => (cached ??= load()),
+    models: () => {
+      cached ??= load()
+      // A file that cannot be read now may be readable later.
+      cached.catch(() => (cached = undefined))
+      return cached
+    },
   }
 }
 

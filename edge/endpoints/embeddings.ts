@@ -44,7 +44,7 @@ export const embeddings: Embedding = {
     if (!engine.embed)
       throw new ApiError(
         400,
-        `${model} runs in ONNX Runtime, which makes no embeddings here; serve a GGUF or a folder`,
+        `${model} is an ONNX export for answers, which makes no embeddings; serve a GGUF, a folder, or an export of an encoder`,
         { code: 'unsupported_value', param: 'model' },
       )
     if (dimensions && dimensions > hidden)

@@ -10,7 +10,7 @@ import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { entries } from '../schemas/common.ts'
 import { conversationOf } from './conversation.ts'
 import { idleMsOf } from './keep-alive.ts'
-import { answerLines, loaded, type Said } from './lines.ts'
+import { answerLines, type Said, withoutText } from './lines.ts'
 import { engineOptions, thinkingOf } from './options.ts'
 import { type ChatRequest, chatRequest, type TextRequest, textRequest } from './schemas.ts'
 
@@ -25,9 +25,11 @@ export const chat: Endpoint<typeof chatRequest> = {
   ...common,
   form: 'ollamaChat',
   schema: chatRequest,
-  ready({ model, messages, keep_alive }, { loadMs }) {
-    if (messages?.length) return undefined
-    return { ...loaded(model, loadMs, keep_alive), message: { role: 'assistant', content: '' } }
+  unloaded(body) {
+    return body.messages?.length || idleMsOf(body) !== 0 ? undefined : emptyChat(body, 'unload')
+  },
+  ready(body, { loadMs }) {
+    return body.messages?.length ? undefined : emptyChat(body, 'load', loadMs)
   },
   plan(body, context): Plan {
     const { engine, config } = context
@@ -48,8 +50,11 @@ export const generate: Endpoint<typeof textRequest> = {
   ...common,
   form: 'ollamaText',
   schema: textRequest,
-  ready({ model, prompt, suffix, keep_alive }, { loadMs }) {
-    return prompt || suffix ? undefined : { ...loaded(model, loadMs, keep_alive), response: '' }
+  unloaded(body) {
+    return body.prompt || body.suffix || idleMsOf(body) !== 0 ? undefined : emptyText(body, 'unload')
+  },
+  ready(body, { loadMs }) {
+    return body.prompt || body.suffix ? undefined : emptyText(body, 'load', loadMs)
   },
   plan(body, context): Plan {
     const { engine, config } = context
@@ -65,6 +70,14 @@ export const generate: Endpoint<typeof textRequest> = {
       ...answerLines({ model, logprobs: logprobs ?? false, options, plan, field }, context),
     }
   },
+}
+
+function emptyChat({ model }: ChatRequest, why: 'load' | 'unload', loadMs = 0) {
+  return { ...withoutText(model, why, loadMs), message: { role: 'assistant', content: '' } }
+}
+
+function emptyText({ model }: TextRequest, why: 'load' | 'unload', loadMs = 0) {
+  return { ...withoutText(model, why, loadMs), response: '' }
 }
 
 function shape({ stream, foretoken }: Pick<ChatRequest, 'stream' | 'foretoken'>) {

@@ -122,6 +122,7 @@ function detailsOf(engine: TextService | undefined): Details {
 }
 
 function capabilitiesOf(engine: TextService): string[] {
+  if (engine.answers === false || engine.archive.embedding?.pooling) return ['embedding']
   const thinks = /enable_thinking|<think>/.test(engine.archive.tokenizer.chatTemplate ?? '')
   return [
     'completion',

@@ -8,7 +8,7 @@ import type { VisibleToken } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
 import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
-import { idleMsOf, type KeepAlive } from './keep-alive.ts'
+
 import type { AnsweredToolCall, Summary } from './schemas.ts'
 
 /** What an answer, or a line of it, says. */
@@ -100,12 +100,12 @@ function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number)
   return given ? [{ id, function: { index, name, arguments: given } }] : []
 }
 
-/** Returns the answer to a request that only loads the model. */
-export function loaded(model: string, loadMs: number, keepAlive: KeepAlive): Summary {
+/** Returns the answer to a request that only loads the model, or unloads it. */
+export function withoutText(model: string, done_reason: 'load' | 'unload', loadMs: number): Summary {
   return {
     ...headOf(model),
     done: true,
-    done_reason: idleMsOf({ keep_alive: keepAlive }) === 0 ? 'unload' : 'load',
+    done_reason,
     total_duration: nanoseconds(loadMs),
     load_duration: nanoseconds(loadMs),
     prompt_eval_count: 0,

@@ -56,7 +56,7 @@ export interface BulkEngine {
 }
 
 /** How a call makes vectors, and what it puts before texts. */
-interface Way extends VectorForm {
+export interface Way extends VectorForm {
   readonly pooling: Pooling
   readonly prefix: string
 }
@@ -69,13 +69,17 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
   const { archive, scheduler, model } = engine
   const { passTokens, bothWays: whole } = model
   const { inputs, options, way } = withArguments('embed', () => {
-    const options = fieldsOf('the options', unchecked, 'be absent')
-    signalOf('signal', options.signal)
-    return { inputs: inputsOf(input, archive.config.vocab), options, way: wayOf(archive, options) }
+    const checked = checkedEmbed(archive, input, unchecked)
+    return { ...checked, way: wayOf(archive, checked.options) }
   })
+  const { endIds } = archive.embedding ?? plainEmbedding
+  const advice = 'shorten it, or load with a larger context'
+  const frame = { before: [], after: endIds, bos: true, most: engine.context, advice }
   const texts: (readonly number[])[] = []
   for (const [index, one] of inputs.entries())
-    texts.push(typeof one === 'string' ? await idsOfText(engine, one, way.prefix, index, options.signal) : one)
+    texts.push(
+      typeof one === 'string' ? await idsOfText(engine.tokenizer, frame, way.prefix, one, index, options.signal) : one,
+    )
   const { hidden, dense } = archive.config
   const vectors: Float32Array<ArrayBuffer>[] = []
   const means: Float32Array[] = []
@@ -94,6 +98,13 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
   await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, onProgress })
   if (dense) for (const vector of await model.project(means)) vectors.push(vectorOf(vector, way))
   return { vectors, tokens: texts.map(({ length }) => length) }
+}
+
+/** Checks what a call was given, except how it makes vectors. */
+export function checkedEmbed({ config }: Pick<ModelArchive, 'config'>, input: EmbedInput, unchecked: EmbedOptions) {
+  const options = fieldsOf('the options', unchecked, 'be absent')
+  signalOf('signal', options.signal)
+  return { inputs: inputsOf(input, config.vocab), options }
 }
 
 function neverChooses(): undefined {
@@ -117,7 +128,10 @@ function nonEmpty(ids: readonly number[], index: number): readonly number[] {
 }
 
 /** Returns the way of a call: what its options say, else the model's own. */
-function wayOf({ name, config, embedding: spec = plainEmbedding }: ModelArchive, options: EmbedOptions): Way {
+export function wayOf(
+  { name, config, embedding: spec = plainEmbedding }: Pick<ModelArchive, 'name' | 'config' | 'embedding'>,
+  options: EmbedOptions,
+): Way {
   const width = config.dense?.at(-1) ?? config.hidden
   const { pooling = spec.pooling, normalize = spec.normalize, dimensions = width } = options
   if (options.pooling === undefined && spec.refused !== undefined)
@@ -150,26 +164,38 @@ function prefixOf(name: string, spec: typeof plainEmbedding, { prefix, kind }: E
   )
 }
 
+/** What a model puts around a text. */
+export interface TextFrame {
+  readonly before: readonly number[]
+  readonly after: readonly number[]
+  /** Whether a text begins with BOS, if the model uses one. */
+  readonly bos: boolean
+  /** Maximum number of tokens of a text, with what is around it. */
+  readonly most: number
+  /** What to do about a text that is too long. */
+  readonly advice: string
+}
+
 /** Returns the ids of a text between what the model puts around it. */
-async function idsOfText(
-  { archive, tokenizer, context }: BulkEngine,
-  text: string,
+export async function idsOfText(
+  tokenizer: Tokenizer,
+  { before, after, bos, most, advice }: TextFrame,
   prefix: string,
+  text: string,
   index: number,
   signal: AbortSignal | undefined,
 ): Promise<readonly number[]> {
-  const { endIds } = archive.embedding ?? plainEmbedding
-  const most = context - endIds.length
+  const room = most - before.length - after.length
   // A special token in a text is only letters; one in the model's own prefix is a token.
-  const steps = tokenizer.encodeMarked(prefix + tokenizer.origin.mark(text), { bos: true, most })
+  const steps = tokenizer.encodeMarked(prefix + tokenizer.origin.mark(text), { bos, most: room })
   for (;;) {
     const { done, value } = steps.next()
-    if (done && value.length > most)
+    if (done && value.length > room)
       throw new ForetokenError(
         'context_exceeded',
-        `text ${index} has more than ${most} tokens, and the context is ${context}; shorten it, or load with a larger context`,
+        `text ${index} has more than ${room} tokens, and the context is ${most}; ${advice}`,
       )
-    if (done) return nonEmpty([...value, ...endIds], index)
+    if (done) return nonEmpty([...before, ...value, ...after], index)
     await nextTurn(signal)
   }
 }

@@ -362,6 +362,11 @@ export class Engine implements TextService {
     return this.#scheduler.stats
   }
 
+  /** False for a model whose tokens see those behind them: it makes embeddings only. */
+  get answers(): boolean {
+    return !this.#model.bothWays
+  }
+
   get #bulk() {
     const { archive, tokenizer, context } = this
     return { archive, tokenizer, context, model: this.#model, scheduler: this.#scheduler }

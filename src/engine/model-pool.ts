@@ -80,6 +80,18 @@ export class ModelPool<C = undefined> {
     return this.#wait(slot, context, signal)
   }
 
+  /**
+   * Unloads a model as soon as nobody uses it, and loads nothing. A use that begins before lets it stay
+   * as long as usual. A model that its owner has loaded stays. Throws `not_found`.
+   */
+  unload(name: string): void {
+    const slot = this.#slots.get(textOf('name', name))
+    if (!slot) throw this.#unknown(name)
+    if (slot.state !== 'loaded') return
+    slot.expires = true
+    if (slot.uses === 0) this.#rest(slot)
+  }
+
   /** Ends all waits and loads as `aborted`, and closes the engines. May be called twice. */
   async close(): Promise<void> {
     const reason = new ForetokenError('aborted', 'the pool of models was closed')
@@ -247,6 +259,7 @@ export class ModelPool<C = undefined> {
     const { name, engine } = slot
     if (!engine) throw new ForetokenError('internal', `${name} is not loaded`)
     slot.uses++
+    slot.expires = false
     slot.lastUse = ++this.#turn
     slot.wake()
     let held = true

@@ -67,6 +67,8 @@ export class PoolSlot<C> {
   lastUse = 0
   /** How long it stays loaded without a use, in milliseconds. */
   idleMs: number
+  /** Whether it leaves at the end of its uses, whatever `idleMs` says. */
+  expires = false
   /** Resolves when it is unloaded; undefined unless it is unloading. */
   unloaded: Promise<void> | undefined
   loads = 0
@@ -109,8 +111,9 @@ export class PoolSlot<C> {
   /** Starts to wait for the end of its idle time. */
   rest(leave: () => void): void {
     this.wake()
-    if (this.idleMs === Number.POSITIVE_INFINITY) return
-    const due = performance.now() + this.idleMs
+    const idleMs = this.expires ? 0 : this.idleMs
+    if (idleMs === Number.POSITIVE_INFINITY) return
+    const due = performance.now() + idleMs
     this.#leavesAt = due
     const wait = () => {
       const left = due - performance.now()

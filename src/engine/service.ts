@@ -82,6 +82,8 @@ export interface TextService {
    */
   readonly backend: Pick<Backend, 'build' | 'memoryBytes'> & Partial<Pick<Backend, 'memory'>>
   readonly stats: SchedulerStats
+  /** False if the model makes embeddings only. Default true. */
+  readonly answers?: boolean
   /**
    * Returns the token ids of a prompt. Throws `empty_prompt`, `context_exceeded`, `bad_argument`,
    * and the errors of the template.

@@ -49,7 +49,7 @@ export async function embeddingOfFolder(
   pooling: ModulePooling | undefined,
 ): Promise<EmbeddingSpec> {
   try {
-    const endIds = endIdsOf(tokenizer.json.post_processor, files.name, vocab)
+    const { after: endIds } = framesOf(tokenizer.json.post_processor, files.name, vocab)
     if (!pooling) return { ...plainEmbedding, endIds }
     return { ...plainEmbedding, endIds, ...(await promptsOf(files)), ...pooling }
   } catch (error) {
@@ -99,26 +99,44 @@ function isText(value: unknown): boolean {
   return typeof value === 'string'
 }
 
+/** Ids that are put around a text. */
+export interface Frame {
+  readonly before: readonly number[]
+  readonly after: readonly number[]
+}
+
 /**
- * Returns the ids that a tokenizer.json puts behind a text: those of the special tokens after the
- * sequence in its template. Throws `bad_model`.
+ * Returns the ids that a tokenizer.json puts around a text: those of the special tokens in its
+ * template. Throws `bad_model`.
  */
-function endIdsOf(processor: unknown, name: string, vocab: number): readonly number[] {
-  if (!isObject(processor)) return []
-  if (processor.type === 'Sequence' && Array.isArray(processor.processors))
-    return processor.processors.flatMap((one) => endIdsOf(one, name, vocab))
-  const { type, single, special_tokens: tokens } = processor
-  if (type !== 'TemplateProcessing' || !Array.isArray(single)) return []
-  const after = single.slice(single.findIndex((piece) => isObject(piece) && isObject(piece.Sequence)) + 1)
-  return after.flatMap((piece) => {
-    const special = isObject(piece) && isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined
-    const entry = isObject(tokens) && typeof special === 'string' ? tokens[special] : undefined
-    const ids = isObject(entry) ? entry.ids : undefined
-    if (!Array.isArray(ids) || ids.length > mostEndIds || !ids.every((id) => isWhole(id, 0, vocab - 1)))
-      throw new ForetokenError(
-        'bad_model',
-        `${name}/tokenizer.json puts ${show(piece)} behind a text, without ids below ${vocab}`,
-      )
-    return ids as number[]
-  })
+export function framesOf(processor: unknown, name: string, vocab: number): Frame {
+  const none: Frame = { before: [], after: [] }
+  if (!isObject(processor)) return none
+  const { type, single, special_tokens: tokens, processors, cls, sep } = processor
+  const checked = (ids: unknown, what: unknown) => {
+    if (Array.isArray(ids) && ids.length <= mostEndIds && ids.every((id) => isWhole(id, 0, vocab - 1))) return ids
+    throw new ForetokenError(
+      'bad_model',
+      `${name}/tokenizer.json puts ${show(what)} around a text, without ids below ${vocab}`,
+    )
+  }
+  if (type === 'Sequence' && Array.isArray(processors)) {
+    const frames = processors.map((one) => framesOf(one, name, vocab))
+    return {
+      before: frames.toReversed().flatMap(({ before }) => before),
+      after: frames.flatMap(({ after }) => after),
+    }
+  }
+  // Both are pairs of a text and an id.
+  if (type === 'BertProcessing' || type === 'RobertaProcessing')
+    return { before: checked([cls].flat().slice(1), cls), after: checked([sep].flat().slice(1), sep) }
+  if (type !== 'TemplateProcessing' || !Array.isArray(single)) return none
+  const idsOf = (pieces: readonly unknown[]) =>
+    pieces.flatMap((piece) => {
+      const special = isObject(piece) && isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined
+      const entry = isObject(tokens) && typeof special === 'string' ? tokens[special] : undefined
+      return checked(isObject(entry) ? entry.ids : undefined, piece)
+    })
+  const text = single.findIndex((piece) => isObject(piece) && isObject(piece.Sequence))
+  return { before: text < 0 ? [] : idsOf(single.slice(0, text)), after: idsOf(single.slice(text + 1)) }
 }

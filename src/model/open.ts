@@ -83,7 +83,7 @@ async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<
   if (files.files.some((file) => file.endsWith('.onnx')) && !files.files.some(isWeights))
     throw new ForetokenError(
       'unsupported',
-      `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,
+      `${files.name} is an ONNX export: run, chat, embed and serve take one; name a .gguf file or a folder of safetensors here`,
     )
   if (files.files.includes('config.json')) return openHuggingFace(files, ignored)
   throw new ForetokenError(

@@ -1,5 +1,5 @@
 /**
- * Runs an ONNX model with the interface of `Engine`: for families that the Rust core does not
+ * Runs an ONNX model with the interface of `Engine`: for encoders (encoder.ts), for families that the Rust core does not
  * support, and as the decoder of a cache that the Rust core predicts, which shortens the TTFT of an
  * ONNX deployment without changing its model.
  *
@@ -11,7 +11,7 @@ import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { throwIfAborted } from '../base/cancelled.ts'
-import { listOf, withArguments } from '../base/checks.ts'
+import { listOf, withArguments, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { checkedFields } from '../base/fields.ts'
 import { Gate } from '../base/gate.ts'
@@ -20,6 +20,7 @@ import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Shares } from '../base/shares.ts'
 import { AnswerState } from '../engine/answer-state.ts'
+import type { Embeddings, EmbedInput, EmbedOptions } from '../engine/embed.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from '../engine/guides.ts'
@@ -28,6 +29,7 @@ import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOp
 import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
+import { withoutAnswers } from '../model/config.ts'
 import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
@@ -35,9 +37,11 @@ import type { PromptOptions } from '../tokens/prompt.ts'
 import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
-import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
+import type { OrtEncoder } from './encoder.ts'
+import type { OnnxFolder } from './folder.ts'
 import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
-import { type CachedPrompt, type OrtCache, OrtModel } from './session.ts'
+import type { OrtSession } from './runtime.ts'
+import type { CachedPrompt, OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
 export type OrtSubmission = Submission
@@ -50,7 +54,11 @@ export class OrtEngine implements TextService {
   readonly backend: { readonly build: string; memoryBytes(): number }
   /** Compiles guides; undefined if the engine was loaded without grammars. */
   readonly guides: LazyGuides | undefined
-  readonly #model: OrtModel
+  /** Makes an embedding of each text, one by one; absent unless the model is an encoder. */
+  readonly embed?: (texts: EmbedInput, options?: EmbedOptions) => Promise<Embeddings>
+  /** Undefined for an encoder. */
+  readonly #decoder: OrtModel | undefined
+  readonly #close: () => Promise<void>
   readonly #prompts: Prompts
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
@@ -75,25 +83,29 @@ export class OrtEngine implements TextService {
       options: checkedOptions(wanted),
       files: checkedFiles(folder),
     }))
-    let model: OrtModel | undefined
+    let session: OrtSession | undefined
     try {
+      const { externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import('./opening.ts')
       const file = onnxFile(files)
+      const name = `${files.name}/${file}`
       const description = await readFolder(files, options.reader)
       const bytes = await whole(await files.open(file))
-      model = await OrtModel.open(`${files.name}/${file}`, bytes, {
-        ...options,
-        externalData: await externalOf(files, file, options),
-      })
-      return new OrtEngine(description, model, options, begun)
+      const { ort, reader } = options
+      session = await openSession(name, bytes, { ...options, externalData: await externalOf(files, file, options) })
+      if (!isEncoder(session)) return new OrtEngine(description, new OrtModel(name, ort, session), options, begun)
+      if (reader) throw wrong('reader', 'absent: an encoder has no prompts to read', reader)
+      const { OrtEncoder } = await import('./encoder.ts')
+      const encoder = await OrtEncoder.of(files, description, name, { ort, session })
+      return new OrtEngine(encoder.description, encoder, options, begun)
     } catch (error) {
-      await model?.close()
+      await session?.release?.()
       throw asForetokenError(error, 'io', 'reading the model')
     }
   }
 
   private constructor(
     description: OnnxFolder,
-    model: OrtModel,
+    model: OrtModel | OrtEncoder,
     {
       reader,
       closesReader = false,
@@ -107,21 +119,43 @@ export class OrtEngine implements TextService {
     begun: number,
   ) {
     const { name, config, tokenizer } = description
-    if (reader) checkReader(name, reader, model)
+    const encoder = 'embed' in model ? model : undefined
+    const decoder = 'embed' in model ? undefined : model
+    if (reader && decoder) checkReader(name, reader, decoder)
     this.archive = { ...description, tensors: new Map(), fingerprint: '' }
-    this.tokenizer = createTokenizer(tokenizer)
+    this.tokenizer = createTokenizer(tokenizer, encoder?.tokenizers)
     this.context = Math.min(context ?? 4096, config.maxContext)
     this.guides = guides && new LazyGuides(guides, this.archive, this.tokenizer)
-    this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, spawnText)
+    this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, encoder ? undefined : spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
       memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
     }
-    this.#model = model
+    this.#decoder = decoder
+    this.#close = () => model.close()
+    if (encoder) this.embed = (texts, options) => this.#embedded(encoder, texts, options)
     this.#reader = reader
     this.#closesReader = closesReader
     this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
+  }
+
+  /** False for an encoder. */
+  get answers(): boolean {
+    return this.#decoder !== undefined
+  }
+
+  /** Throws `unsupported` for an encoder. */
+  get #model(): OrtModel {
+    if (!this.#decoder) throw withoutAnswers(this.archive.config)
+    return this.#decoder
+  }
+
+  async #embedded(encoder: OrtEncoder, texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
+    if (this.#closed) throw closedError()
+    const made = await encoder.embed(this, texts, options, (run, signal) => this.#step(run, signal))
+    this.#count.prefill_tokens += made.tokens.reduce((sum, count) => sum + count, 0)
+    return made
   }
 
   /** Predicts prompts; undefined without a reader that predicts. */
@@ -136,7 +170,9 @@ export class OrtEngine implements TextService {
   }
 
   /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
-  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+  async prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+    // Before a template is missed that an encoder has no use for.
+    void this.#model
     return prepareGuided(this.#prompts, this.guides, prompt, options, this.#closing.signal)
   }
 
@@ -168,6 +204,8 @@ export class OrtEngine implements TextService {
    */
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
+    // Refuses an encoder.
+    void this.#model
     const { prefill = 'exact' } = checked
     const { ids, trace } = withArguments('submit', () => this.#prompts.accept(checked))
     if (prefill !== 'exact' && prefill !== 'predicted')
@@ -201,6 +239,7 @@ export class OrtEngine implements TextService {
    * by one. Rejects as `generate` does, for all of them.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
+    void this.#model
     // `map` would skip the holes of a sparse list.
     const answers = Array.from(listOf<GenerateRequest>('requests', requests), (unchecked) => {
       const request = checkedRequest(unchecked)
@@ -321,7 +360,7 @@ export class OrtEngine implements TextService {
     this.guides?.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
     const free = await this.#session.enter()
-    await this.#model.close()
+    await this.#close()
     if (this.#closesReader) await this.#reader?.close()
     free()
   }
@@ -338,8 +377,8 @@ export class OrtEngine implements TextService {
   /**
    * Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then.
    */
-  async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const free = await this.#session.enter({ signal })
+  async #step<T>(run: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const free = await this.#session.enter(signal && { signal })
     try {
       if (this.#closed) throw closedError()
       throwIfAborted(signal)

@@ -12,7 +12,7 @@ import { endWarnings, tokenIdsOf, tokenlessRows } from '../model/tokenless.ts'
 import type { OrtOptions } from './session.ts'
 
 /** The description of a model in an ONNX folder: an archive without its weights. */
-export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
+export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings' | 'embedding'>
 
 /**
  * Returns the name of the folder's model file. Throws `not_found` if there is none, or if several
@@ -68,7 +68,9 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
         "is it a causal language model's?",
     )
   // The cost of a prediction is computed from the reader's shapes.
-  const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
+  const { hidden_size: width = json.dim ?? json.d_model, model_type: architecture = 'ONNX' } = json
+  const shape = { ...(isWhole(width, 1) && { hidden: width }), architecture: String(architecture) }
+  const config = { ...shape, ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
   const ends = endWarnings(spec, tokenless, files.name)

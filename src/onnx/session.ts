@@ -49,6 +49,37 @@ export interface ReadPrompt {
 
 type FloatType = 'float32' | 'float16'
 
+/**
+ * Opens a model. Throws `bad_model` for a file that is not ONNX or lacks its weights; the message says
+ * what to do.
+ */
+export async function openSession(
+  name: string,
+  model: Uint8Array,
+  { ort, executionProviders, sessionOptions, externalData }: OrtOptions,
+): Promise<OrtSession> {
+  try {
+    return await ort.InferenceSession.create(model, {
+      ...(executionProviders && { executionProviders }),
+      ...(onlyGpu(executionProviders) && { preferredOutputLocation: 'gpu-buffer' }),
+      ...sessionOptions,
+      ...(externalData && { externalData }),
+    })
+  } catch (cause) {
+    throw notOpened(name, cause)
+  }
+}
+
+/** Returns whether a model gives states or vectors of a text, and no scores of next tokens. */
+export function isEncoder({ inputNames, outputNames }: OrtSession): boolean {
+  const gives = (...names: readonly string[]) => names.some((name) => outputNames.includes(name))
+  return (
+    inputNames.includes('input_ids') &&
+    !gives('logits') &&
+    gives('last_hidden_state', 'token_embeddings', 'sentence_embedding')
+  )
+}
+
 export class OrtModel {
   readonly layers: number
   readonly kvHeads: number
@@ -63,35 +94,8 @@ export class OrtModel {
    */
   readonly #maskType: string | undefined
 
-  /**
-   * Opens a model. Throws `bad_model` for a file that is not ONNX or lacks its weights, and
-   * `unsupported` for an export of another kind; both messages say what to do.
-   */
-  static async open(
-    name: string,
-    model: Uint8Array,
-    { ort, executionProviders, sessionOptions, externalData }: OrtOptions,
-  ): Promise<OrtModel> {
-    let session: OrtSession
-    try {
-      session = await ort.InferenceSession.create(model, {
-        ...(executionProviders && { executionProviders }),
-        ...(onlyGpu(executionProviders) && { preferredOutputLocation: 'gpu-buffer' }),
-        ...sessionOptions,
-        ...(externalData && { externalData }),
-      })
-    } catch (cause) {
-      throw notOpened(name, cause)
-    }
-    try {
-      return new OrtModel(name, ort, session)
-    } catch (error) {
-      await session.release?.()
-      throw error
-    }
-  }
-
-  private constructor(name: string, ort: OrtModule, session: OrtSession) {
+  /** Throws `unsupported` for an export of another kind; the message says what to do. */
+  constructor(name: string, ort: OrtModule, session: OrtSession) {
     const inputs = new Set(session.inputNames)
     const wrong = (why: string) => new ForetokenError('unsupported', `${name} ${why}`)
     if (!inputs.has('input_ids') || !session.outputNames.includes('logits'))

@@ -1,7 +1,7 @@
 /** Checks the normalizer of a tokenizer.json, and how much it may lengthen a text. */
 
 import { isObject, type Json, show } from '../model/json.ts'
-import { bad, checkedPattern, type Steps, step, unsupported } from './checked-steps.ts'
+import { bad, checkedPattern, type MoreTokenizers, type Steps, step, unsupported } from './checked-steps.ts'
 
 /**
  * Factor by which normalizing may lengthen a text. Compatibility forms (NFKC) need 18, all others
@@ -12,14 +12,25 @@ const maxGrowth = 64
 const maxPrepended = 64
 
 /** Returns the normalizer in the form that the library can take. Throws as `checkedSpec`. */
-export function checkedNormalizer(normalizer: unknown, steps: Steps): Json | null {
+export function checkedNormalizer(normalizer: unknown, steps: Steps, more?: MoreTokenizers): Json | null {
   const growth = { times: 1, more: 0 }
-  const checked = normalizerOf(normalizer ?? null, steps, growth)
+  const checked = normalizerOf(normalizer ?? null, steps, growth, more)
   if (growth.times > maxGrowth)
     throw unsupported(
       `its normalizer may make a text ${growth.times} times as long; at most ${maxGrowth} times is allowed`,
     )
   return checked
+}
+
+/** The library would write a sigma at the end of a word in its other form; the reference looks at each letter alone. */
+export const lowercase = sequence([replace({ String: 'Σ' }, 'σ'), { type: 'Lowercase' }])
+
+export function sequence(normalizers: readonly Json[]): Json {
+  return { type: 'Sequence', normalizers }
+}
+
+export function replace(pattern: Json, content: string): Json {
+  return { type: 'Replace', pattern, content }
 }
 
 /** A text of n characters may grow to `times` n + `more`. */
@@ -28,7 +39,7 @@ interface Growth {
   more: number
 }
 
-function normalizerOf(value: unknown, steps: Steps, growth: Growth): Json | null {
+function normalizerOf(value: unknown, steps: Steps, growth: Growth, more: MoreTokenizers | undefined): Json | null {
   if (value === null) return null
   if (!isObject(value)) throw bad(`a normalizer is ${show(value)}, not an object`)
   step(steps)
@@ -36,13 +47,15 @@ function normalizerOf(value: unknown, steps: Steps, growth: Growth): Json | null
     case 'Sequence': {
       const { normalizers } = value
       if (!Array.isArray(normalizers)) throw bad(`normalizers is ${show(normalizers)}, not a list`)
-      return { ...value, normalizers: normalizers.map((each: unknown) => normalizerOf(each, steps, growth)) }
+      return { ...value, normalizers: normalizers.map((each: unknown) => normalizerOf(each, steps, growth, more)) }
     }
     case 'NFC':
     case 'NFD':
-    case 'Lowercase':
       growth.times *= 3
       return value
+    case 'Lowercase':
+      growth.times *= 3
+      return lowercase
     case 'NFKC':
     case 'NFKD':
       growth.times *= 18
@@ -66,7 +79,13 @@ function normalizerOf(value: unknown, steps: Steps, growth: Growth): Json | null
       // The library would interpret `$&` and similar, which are literal here.
       return { ...value, content: content.replaceAll('$', '$$$$') }
     }
-    default:
+    default: {
+      const found = more?.normalizer(value)
+      if (found) {
+        growth.times *= found.times
+        return found.json
+      }
       throw unsupported(`its normalizer ${show(value.type)} is not known`)
+    }
   }
 }

@@ -9,14 +9,14 @@ import { limits } from '../model/limits.ts'
 import { checkId } from '../model/tokenizer-json.ts'
 import { checkedNormalizer } from './checked-normalizer.ts'
 import { checkedPreTokenizer } from './checked-pre-tokenizer.ts'
-import { bad, maxSteps, unsupported } from './checked-steps.ts'
+import { bad, type MoreTokenizers, maxSteps, unsupported } from './checked-steps.ts'
 
 /**
  * Returns the spec in the form that the library can take: corrected where the library would misread
  * it, and without the parts that are not used. Throws `bad_model` for a spec that makes no sense or
  * costs too much, and `unsupported`, with its name, for a feature that is not implemented.
  */
-export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
+export function checkedSpec(spec: TokenizerSpec, more?: MoreTokenizers): TokenizerSpec {
   const { json } = spec
   if (!isObject(json.model)) throw bad('it has no model')
   const steps = { left: maxSteps }
@@ -24,9 +24,9 @@ export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
     ...spec,
     json: {
       ...json,
-      model: checkedModel({ ...json.model }, spec.vocabulary !== undefined && spec.mergeIds !== undefined),
+      model: checkedModel({ ...json.model }, spec.vocabulary !== undefined && spec.mergeIds !== undefined, more),
       added_tokens: checkedAdded(json.added_tokens),
-      normalizer: checkedNormalizer(json.normalizer, steps),
+      normalizer: checkedNormalizer(json.normalizer, steps, more),
       pre_tokenizer: checkedPreTokenizer(json.pre_tokenizer, steps),
       // foretoken adds BOS and EOS itself; a processor could repeat a text any number of times.
       post_processor: null,
@@ -38,11 +38,14 @@ export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
 }
 
 /** `packed` says that vocabulary and merges are stored outside the JSON. */
-function checkedModel(model: Json, packed: boolean): Json {
+function checkedModel(model: Json, packed: boolean, more: MoreTokenizers | undefined): Json {
   const { type, vocab, merges, dropout } = model
+  const other = more?.model(model)
+  if (other) return other
   // Files of the first versions have no type.
   const isBpe = type === 'BPE' || (type === undefined && (packed || Array.isArray(merges)))
-  if (!isBpe) throw unsupported(`its model is ${show(type)}; only BPE is supported`)
+  if (!isBpe)
+    throw unsupported(`its model is ${show(type)}; ${more ? `BPE and ${more.types} are` : 'only BPE is'} supported`)
   if (!packed && !isObject(vocab)) throw bad(`its vocab is ${show(vocab)}, not an object`)
   if (!packed && !Array.isArray(merges)) throw bad(`its merges are ${show(merges)}, not a list`)
   if (Array.isArray(merges) && merges.length > limits.merges)

@@ -1,7 +1,23 @@
 /** What the checks of a tokenizer.json share: how it is refused, its steps, and its patterns. */
 import { ForetokenError } from '../base/errors.ts'
-import { isObject, show } from '../model/json.ts'
+import { isObject, type Json, show } from '../model/json.ts'
+import type { Vocabulary } from '../model/vocabulary.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
+
+/** Kinds of tokenizers besides BPE. They are loaded with the models that need them. */
+export interface MoreTokenizers {
+  /** Their names, for messages. */
+  readonly types: string
+  /** Returns a checked model; undefined for one of another type. Throws `bad_model`. */
+  model(model: Json): Json | undefined
+  /**
+   * Returns a normalizer in the form that the library can take, and the factor by which it may lengthen
+   * a text; undefined for one of another type. Throws `bad_model`.
+   */
+  normalizer(value: Json): { readonly json: Json; readonly times: number } | undefined
+  /** Returns what appends the ids of a word; undefined for a checked model of another type. */
+  encoder(model: Json, vocabulary: Vocabulary): ((word: string, into: number[]) => void) | undefined
+}
 
 /** Most steps of normalizer and pre-tokenizer together. Published ones have up to seven. */
 export const maxSteps = 32

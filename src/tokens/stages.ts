@@ -31,11 +31,18 @@ interface Opened {
   readonly merges: Merges | undefined
 }
 
-/** Opens the library, without its own tables if they are not used. Throws `bad_model`. */
-export function openLibrary(spec: TokenizerSpec, vocabulary: Vocabulary): Opened {
+/**
+ * Opens the library, without its own tables if they are not used, as for the model of an `other` kind.
+ * Throws `bad_model`.
+ */
+export function openLibrary(spec: TokenizerSpec, vocabulary: Vocabulary, other: boolean): Opened {
   try {
     const { config } = spec
     const model = spec.json.model as Record<string, unknown>
+    if (other) {
+      const json = { ...spec.json, model: { type: 'BPE', vocab: {}, merges: [] } }
+      return { library: new Library(json, config), merges: undefined }
+    }
     const pairs = mergePairs(spec, vocabulary)
     const merged = pairs && mergedIds(pairs, vocabulary)
     // The library's own tables hold an object for each token and merge, so they are built only if
@@ -61,12 +68,13 @@ function textsOf({ vocabulary: packed, mergeIds }: TokenizerSpec, vocabulary: Vo
   return { vocab: vocabOf(packed, vocabulary), merges }
 }
 
-/** Returns the stages of a tokenizer that `openLibrary` has opened. */
+/** Returns the stages of a tokenizer that `openLibrary` has opened; `other` encodes the words of another kind. */
 export function stagesOf(
   spec: TokenizerSpec,
   library: Library,
   vocabulary: Vocabulary,
   merges: Merges | undefined,
+  other: Stages['encodeWord'] | undefined,
 ): Stages {
   const { normalizer } = library
   const normalize = normalizer ? (text: string): string => normalizer(text) : undefined
@@ -92,7 +100,7 @@ export function stagesOf(
     apart: apart.length > 0 ? new AddedTokens(apart, origin) : undefined,
     normalize,
     words: wordsOf(spec, library),
-    encodeWord: merges ? byIds(spec, vocabulary, merges) : byLibrary(library, vocabulary),
+    encodeWord: other ?? (merges ? byIds(spec, vocabulary, merges) : byLibrary(library, vocabulary)),
   }
 }
 

@@ -1,8 +1,10 @@
 /** Converts between text and token ids, on top of `@huggingface/tokenizers`. */
 
 import type { TokenizerSpec } from '../base/model.ts'
+import type { Json } from '../model/json.ts'
 import { byteLevelBytes } from './byte-level.ts'
 import { checkedSpec } from './checked-spec.ts'
+import type { MoreTokenizers } from './checked-steps.ts'
 import { encodeSteps } from './encode.ts'
 import { vocabularyOf } from './merges.ts'
 import type { Origin } from './origin.ts'
@@ -48,20 +50,21 @@ export interface Tokenizer {
 }
 
 /**
- * Creates a tokenizer. Throws `bad_model` for a spec that makes no sense or costs too much, and
+ * Creates a tokenizer. `more` has kinds that it may be of besides BPE. Throws `bad_model` for a spec that makes no sense or costs too much, and
  * `unsupported` for one that uses a feature that is not implemented.
  */
-export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
-  const spec = checkedSpec(unchecked)
+export function createTokenizer(unchecked: TokenizerSpec, more?: MoreTokenizers): Tokenizer {
+  const spec = checkedSpec(unchecked, more)
   const vocabulary = vocabularyOf(spec)
-  const { library, merges } = openLibrary(spec, vocabulary)
+  const encodeOther = more?.encoder(spec.json.model as Json, vocabulary)
+  const { library, merges } = openLibrary(spec, vocabulary, encodeOther !== undefined)
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
   const addedIds = new Map([...added].map(([id, { content }]) => [content, id]))
   const idOf = (token: string) => addedIds.get(token) ?? vocabulary.idOf(token)
   const bos = spec.addBos && spec.bosToken !== undefined ? idOf(spec.bosToken) : undefined
-  const stages = stagesOf(spec, library, vocabulary, merges)
+  const stages = stagesOf(spec, library, vocabulary, merges, encodeOther)
   const { origin } = stages
 
   function* encodeMarked(marked: string, { bos: begins = false, most }: EncodeOptions = {}) {

@@ -1,7 +1,7 @@
 /** The table of flags: what parses, what help says, and what shells complete. */
 import { describe, expect, test } from 'vitest'
 import { completion } from '../../cli/completion.ts'
-import { type Command, commands, flags, flagsOf } from '../../cli/flags.ts'
+import { type Command, commands, type Flag, flags, flagsOf } from '../../cli/flags.ts'
 import { commandHelp, examples } from '../../cli/help.ts'
 import { parse } from '../../cli/parse.ts'
 
@@ -39,6 +39,37 @@ describe('the table of flags', () => {
   test.each(['bash', 'zsh', 'fish'])('completion for %s lists every command and flag', (shell) => {
     const script = completion(shell)
     for (const name of [...Object.keys(commands), ...Object.keys(flags)]) expect(script).toContain(name)
+  })
+
+  test('a flag with one value is refused if it is given twice, whatever the command', () => {
+    const sample = ({ value, min = 1, max = min }: Flag): string => {
+      if (Array.isArray(value)) return value[0]
+      if (value === 'duration') return '1s'
+      return value === 'text' || value === 'file' || value === 'text-or-file' ? 'a' : String(Math.min(min, max))
+    }
+    let refused = 0
+    for (const command of Object.keys(commands) as Command[])
+      for (const [name, flag] of flagsOf(command)) {
+        if (flag.value === undefined) {
+          expect(() => parse([command, `--${name}`, `--${name}`])).not.toThrow()
+          continue
+        }
+        const value = sample(flag)
+        const twice = () =>
+          parse([command, `--${name}`, value, flag.short ? `-${flag.short}=${value}` : `--${name}=${value}`])
+        if (flag.many || flag.value === 'texts') expect(twice).not.toThrow()
+        else {
+          expect(twice, `${command} --${name}`).toThrow(
+            `${command} takes --${name} once, and it is given again: "${value}"`,
+          )
+          refused++
+        }
+      }
+    expect(refused).toBeGreaterThan(100)
+    expect(() => parse(['embed', '-m', 'a', '-m', 'b', 'x'])).toThrow(
+      '"b"; batch and serve may have several; leave out one',
+    )
+    expect(parse(['serve', '-m', 'a', '-m', 'b']).all.model).toEqual(['a', 'b'])
   })
 
   test('parsing', () => {

@@ -1,14 +1,16 @@
 /** An ONNX export in `run`, `chat` and `serve` answers the same as its weights in the Rust core. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadEngine } from '../../node/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { writePredictor } from '../../src/predict/file.ts'
 import { builtCommand } from '../helpers/built-command.ts'
 import { postChat, startCli } from '../helpers/cli-process.ts'
+import { cosine } from '../helpers/cosine.ts'
 import { writeOnnxFolder } from '../helpers/onnx-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
@@ -119,6 +121,63 @@ test('foretoken serve answers with it, and releases each slot', async () => {
     server.child.kill('SIGTERM')
     await server.ended
   }
+})
+
+describe('an encoder', () => {
+  const encoder = fileURLToPath(new URL('../vectors/tiny-bert-onnx', import.meta.url))
+  const golden = JSON.parse(readFileSync(join(encoder, 'golden.json'), 'utf8'))
+  const { texts, vectors }: { texts: string[]; vectors: number[][] } = golden.cases[0]
+
+  test('embeds texts, and refuses to answer', async () => {
+    const model = join(encoder, 'onnx/model.onnx')
+    const made = await foretoken('embed', '-m', model, texts[1]!)
+    expect(made.code, made.err).toBe(0)
+    expect(cosine(JSON.parse(made.out).embedding, vectors[1]!)).toBeGreaterThan(0.9999)
+    expect(made.err).not.toMatch(/ends an answer/)
+    const answered = await foretoken('run', '-m', model, 'hi')
+    expect([answered.code, answered.err]).toEqual([1, expect.stringContaining('makes embeddings and no answers')])
+    const causal = await foretoken('embed', '-m', exported, 'hi')
+    expect([causal.code, causal.err]).toEqual([1, expect.stringContaining('is an ONNX export for answers')])
+  })
+
+  test('serves vectors beside a model that answers', async () => {
+    const server = startCli(['serve', '--port', '0', '-m', encoder, '-m', model, '--threads', '1'], {
+      FORETOKEN_HOME: folder,
+    })
+    try {
+      const url = await server.url()
+      const post = async (path: string, body: object) => {
+        const headers = { 'content-type': 'application/json' }
+        const response = await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+        return { status: response.status, body: await response.json() }
+      }
+      const named = { model: 'tiny-bert-onnx' }
+      const { body } = await post('/v1/embeddings', { ...named, input: texts })
+      for (const [index, { embedding }] of body.data.entries())
+        expect(cosine(embedding, vectors[index]!)).toBeGreaterThan(0.9999)
+      const long = await post('/v1/embeddings', { ...named, input: 'cat '.repeat(200) })
+      expect(long).toMatchObject({ status: 400, body: { error: { code: 'context_length_exceeded' } } })
+      expect((await post('/api/show', named)).body.capabilities).toEqual(['embedding'])
+      for (const [path, asked] of [
+        ['/v1/chat/completions', { messages: [{ role: 'user', content: 'hi' }] }],
+        ['/v1/completions', { prompt: 'hi' }],
+        [
+          '/v1/chat/completions',
+          { messages: [{ role: 'user', content: 'hi' }], tools: [{ type: 'function', function: { name: 'a' } }] },
+        ],
+      ] as const)
+        expect(await post(path, { ...named, ...asked })).toMatchObject({
+          status: 400,
+          body: { error: { message: expect.stringContaining('POST /v1/embeddings') } },
+        })
+      expect((await post('/v1/completions', { model: 'tiny', prompt: 'hi', max_tokens: 2 })).status).toBe(200)
+      // The page offers the one that answers.
+      expect(await (await fetch(`${url}/page/model.json`)).json()).toMatchObject({ name: 'tiny' })
+    } finally {
+      server.child.kill('SIGTERM')
+      await server.ended
+    }
+  })
 })
 
 test('companions, which send K and V, are refused before anything is served', async () => {

@@ -50,6 +50,10 @@ test('loads each model when it is asked for, keeps as many as it may, and stops 
     404,
     expect.stringContaining('nearest is two'),
   ])
+  // The page offers both.
+  const { models } = await (await fetch(`${at}/page/model.json`)).json()
+  expect(models.map(({ name }: { name: string }) => name)).toEqual(['one', 'two'])
+  expect((await fetch(`${at}/page/${models[1].files[0].url}`, { method: 'HEAD' })).status).toBe(200)
   child.kill('SIGTERM')
   expect(await ended).toBe(0)
   expect(got.err).toMatch(/one, two at http/)

@@ -335,6 +335,29 @@ test('keep_alive says how long a model stays', async () => {
   expect(await (await generate(0)).json()).toMatchObject({ done_reason: 'unload' })
   await until(() => world.pool.models[0]?.state === 'unloaded')
   expect(await expiry()).toEqual([])
+
+  // A model that is not loaded is not loaded to be unloaded, and one in use goes when its use ends.
+  const before = world.loads.length
+  for (const [path, more] of [
+    ['/api/generate', {}],
+    ['/api/generate', { prompt: null }],
+    ['/api/chat', { messages: [] }],
+    ['/api/chat', { keep_alive: '0s', stream: true }],
+  ] as const) {
+    const body = { model: 'chat:latest', keep_alive: 0, ...more }
+    const answer = await (await ask(world.app, body, { path })).json()
+    expect(answer).toMatchObject({ model: 'chat:latest', done: true, done_reason: 'unload', load_duration: 0 })
+  }
+  expect((await ask(world.app, { model: 'nobody', keep_alive: 0 }, { path: '/api/generate' })).status).toBe(404)
+  expect(world.loads).toHaveLength(before)
+  const lease = await world.pool.use('chat')
+  await generate(0)
+  expect(world.pool.models[0]).toMatchObject({ state: 'loaded', uses: 1 })
+  lease.release()
+  await until(() => world.pool.models[0]?.state === 'unloaded')
+  // That was for then: the model stays after its next use as it is configured.
+  ;(await world.pool.use('chat')).release()
+  expect(world.pool.models[0]).toMatchObject({ state: 'loaded', leavesInMs: undefined })
 })
 
 test('metrics tell of each model, and readiness needs none', async () => {

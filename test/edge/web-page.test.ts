@@ -17,13 +17,13 @@ const files: Readonly<Record<string, string>> = {
 }
 const page: Page = {
   file: async (path) => (Object.hasOwn(files, path) ? new TextEncoder().encode(files[path]) : undefined),
-  model: async () => {
-    return {
+  models: async () => [
+    {
       name: 'some',
       files: [file('a b.gguf', weights)],
       predictor: file('p.safetensors', weights.subarray(0, 9)),
-    }
-  },
+    },
+  ],
 }
 
 let engine: Engine
@@ -72,6 +72,29 @@ test('the model lists its files, with addresses that serve them', async () => {
   expect(whole.headers.get('content-length')).toBe(String(weights.length))
   expect(whole.headers.get('etag')).toBe(`"${sha256('a b.gguf')}"`)
   expect(new Uint8Array(await whole.arrayBuffer())).toEqual(weights)
+})
+
+test('several models are listed with what is known of them, and files of one name have addresses of their own', async () => {
+  const [one, two] = [weights.subarray(0, 100), weights.subarray(100, 300)]
+  const named = (bytes: Uint8Array, hash: string) => ({ ...file('model.gguf', bytes), sha256: sha256(hash) })
+  const about = { licence: 'Apache-2.0', terms: 'https://licence.example/', memory: 5 }
+  const app = appWith({
+    ...page,
+    models: async () => [
+      { name: 'one', files: [named(one, 'one'), file('config.json', one)] },
+      { name: 'two', files: [named(two, 'two')], ...about },
+    ],
+  })
+  const { models } = await (await get('/page/model.json', {}, app)).json()
+  expect(models.map(({ name }: { name: string }) => name)).toEqual(['one', 'two'])
+  expect(models[1]).toMatchObject(about)
+  expect(models[0].files[1].url).toBe('model/config.json')
+  for (const [at, bytes] of [one, two].entries()) {
+    const response = await get(`/page/${models[at].files[0].url}`, {}, app)
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(bytes.slice())
+  }
+  // The name alone says nothing.
+  expect(await refusal(await get('/page/model/model.gguf', {}, app))).toMatchObject({ status: 404 })
 })
 
 describe('ranges', () => {
@@ -128,7 +151,7 @@ test('on loopback a page of another name or site gets neither page nor model', a
 test('without a page, / says that the server runs; a page whose model cannot run in a tab says so', async () => {
   expect(await (await get('/', {}, appWith(undefined))).text()).toBe('Ollama is running')
   expect((await get('/sw.js', {}, appWith(undefined))).status).toBe(401)
-  const bare = appWith({ ...page, model: async () => undefined })
+  const bare = appWith({ ...page, models: async () => [] })
   expect(await refusal(await get('/page/model.json', {}, bare))).toMatchObject({ status: 404 })
   expect(await refusal(await get('/page/model/a%20b.gguf', {}, bare))).toMatchObject({ status: 404 })
 })

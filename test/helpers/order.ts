@@ -20,6 +20,7 @@ export const longest = [
   'cli/eval',
   'prefill/predicted',
   'web/trouble',
+  'web/models',
   'web/resume',
   'companion/ways',
   'engine/careless-fields',

@@ -16,7 +16,7 @@ import { startCli } from './cli-process.ts'
 import { tinyFiles, tinyGguf } from './tiny-model.ts'
 import { tinyPredictor } from './tiny-predictor.ts'
 
-const tiny = { layers: 7, context: 2048 }
+export const tiny = { layers: 7, context: 2048 }
 export const browserFlags = [
   '--no-sandbox',
   '--disable-background-networking',
@@ -77,7 +77,7 @@ interface Talkative {
 }
 
 /** Returns the first random model that does not end its answers at once; it is looked for once. */
-async function talkative(): Promise<Talkative> {
+export async function talkative(): Promise<Talkative> {
   const asked = JSON.stringify([questions, process.env.FORETOKEN_WASM])
   const hash = createHash('sha256').update(tinyGguf({ ...tiny, seed: 1 }))
   const kept = join(dirname(builtCommand), `talkative-${hash.update(asked).digest('hex').slice(0, 16)}.json`)

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { fetchPart, mostBytes, sweep, type Wanted } from '../../web/partial.ts'
-import { fetchFile } from '../../web/store.ts'
+import { type Fetching, fetchFile } from '../../web/store.ts'
 import { fetchUnknown } from '../../web/unknown.ts'
 import { type FakeFolder, fakeFolder } from '../helpers/opfs.ts'
 import fc from '../helpers/properties.ts'
@@ -75,16 +75,22 @@ function server() {
       ...(does.tellsLength && { 'content-length': String(rest.length) }),
       ...(ranged && does.tellsRange && { 'content-range': `bytes ${from}-${file.length - 1}/${file.length}` }),
     }
-    return new Response(bodyOf(rest, does.cut, state), { status: ranged ? 206 : 200, headers: told })
+    return new Response(bodyOf(rest, does.cut, state, init.signal), { status: ranged ? 206 : 200, headers: told })
   })
   return state
 }
 
-function bodyOf(bytes: Uint8Array, cut: number | undefined, state: { sent: number }): ReadableStream<Uint8Array> {
+function bodyOf(
+  bytes: Uint8Array,
+  cut: number | undefined,
+  state: { sent: number },
+  signal?: AbortSignal | null,
+): ReadableStream<Uint8Array> {
   let at = 0
   const end = Math.min(bytes.length, cut ?? Infinity)
   return new ReadableStream<Uint8Array>({
     pull(out) {
+      if (signal?.aborted) return out.error(signal.reason)
       if (at < end) {
         const piece = bytes.slice(at, Math.min(end, at + 50))
         at += piece.length
@@ -211,6 +217,8 @@ test('parts unused for a week are removed; younger, complete, open and requested
   expect([...folder.files.keys()]).toEqual(['open.bin', 'wanted.bin', 'whole.bin', 'whole.ok', 'young.bin'])
 })
 
+const fetching: Fetching = { onProgress: ignore, signal: new AbortController().signal, beforeMemory: async () => {} }
+
 function browserWith(folder: FakeFolder): void {
   const getDirectory = async () => ({ getDirectoryHandle: async () => folder.handle })
   vi.stubGlobal('navigator', { storage: { getDirectory } })
@@ -223,7 +231,11 @@ test('when the disk fills up in the middle, the file is still delivered, and not
   Object.assign(state, { file: versions[0]! })
   folder.quota = 220
   const file = { name: 'a', url: 'a', bytes: versions[0]!.length, sha256: sha256(versions[0]!) }
-  const fetched = await fetchFile(file, { base: `${here}/`, onProgress: ignore })
+  const unloads: string[] = []
+  const beforeMemory = async () => void unloads.push('unload')
+  const fetched = await fetchFile(file, { ...fetching, beforeMemory, base: `${here}/` })
+  // What is in memory makes room first.
+  expect(unloads).toEqual(['unload'])
   expect(fetched.kept).toMatch(/too little storage/)
   const into = new Uint8Array(file.bytes)
   await fetched.source.read(0, into)
@@ -231,7 +243,7 @@ test('when the disk fills up in the middle, the file is still delivered, and not
   expect([...folder.files.values()].filter(({ held }) => held)).toEqual([])
   // With free space again it resumes from what was kept.
   folder.quota = Infinity
-  expect((await fetchFile(file, { base: `${here}/`, onProgress: ignore })).kept).toBe(true)
+  expect((await fetchFile(file, { ...fetching, base: `${here}/` })).kept).toBe(true)
   expect(state.requests.at(-1)!.get('range')).toMatch(/^bytes=[1-9]/)
 })
 
@@ -240,11 +252,28 @@ test('one file from two addresses is kept once, and found by its hash while it i
   const folder = fakeFolder()
   browserWith(folder)
   Object.assign(state, { file: versions[0]! })
-  const first = await fetchUnknown(new URL('/a', here), ignore)
-  const second = await fetchUnknown(new URL('/b', here), ignore)
+  const first = await fetchUnknown(new URL('/a', here), fetching)
+  const second = await fetchUnknown(new URL('/b', here), fetching)
   expect([first.kept, second.kept, second.sha256]).toEqual([true, true, first.sha256])
   expect([...folder.files.keys()].sort()).toEqual([`${first.sha256}.bin`, `${first.sha256}.ok`])
   const into = new Uint8Array(second.bytes)
   await second.source.read(0, into)
   expect(sha256(into)).toBe(first.sha256)
+})
+
+test('a cancelled download ends, keeps what has arrived, and is not repeated in memory', async () => {
+  const state = server()
+  const folder = fakeFolder()
+  browserWith(folder)
+  Object.assign(state, { file: versions[0]! })
+  const control = new AbortController()
+  const file = { name: 'a', url: 'a', bytes: versions[0]!.length, sha256: sha256(versions[0]!) }
+  const cancelling = { ...fetching, base: `${here}/`, signal: control.signal, onProgress: () => control.abort() }
+  await expect(fetchFile(file, cancelling)).rejects.toThrow()
+  expect(state.requests).toHaveLength(1)
+  expect(folder.files.get(`${file.sha256}.bin`)?.held).toBe(false)
+  expect(folder.files.has(`${file.sha256}.ok`)).toBe(false)
+  // Cancelled before it begins, nothing is asked for.
+  await expect(fetchFile(file, cancelling)).rejects.toThrow()
+  expect(state.requests).toHaveLength(1)
 })

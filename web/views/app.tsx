@@ -6,8 +6,9 @@ import { TabEngine } from '../engine.ts'
 import { Chat } from './chat.tsx'
 import { EndpointPanel } from './endpoint-panel.tsx'
 import { ModelPanel } from './model-panel.tsx'
-import { PackingView } from './packing-view.tsx'
+import { inMemory } from './model-state.ts'
 import { Tabs } from './tabs.tsx'
+import { useLater } from './use-later.ts'
 import { useModel } from './use-model.ts'
 
 export function App({ base }: { readonly base: string }) {
@@ -21,7 +22,9 @@ export function App({ base }: { readonly base: string }) {
     keys: {},
     model: '',
   })
-  const ready = model.state.kind === 'ready' ? model.state.ready : undefined
+  const ready = inMemory(model.state)
+  const packing = useLater(() => import('./packing-view.tsx'), view === 'packing')
+  const PackingView = packing.part?.PackingView
 
   return (
     <>
@@ -68,7 +71,16 @@ export function App({ base }: { readonly base: string }) {
         <div hidden={place === 'tab' && view !== 'chat'}>
           <Chat place={place} engine={engine} ready={ready} endpoint={endpoint} />
         </div>
-        {place === 'tab' && view === 'packing' && <PackingView engine={engine} ready={ready} />}
+        {place === 'tab' && view === 'packing' && (
+          <>
+            {PackingView && <PackingView engine={engine} ready={ready} />}
+            {packing.failed && (
+              <p class="failed" role="alert">
+                {packing.failed}
+              </p>
+            )}
+          </>
+        )}
       </main>
       <footer>
         <p>

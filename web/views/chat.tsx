@@ -1,4 +1,5 @@
 /** The chat: questions and answers, each answer with its times. */
+import { Fragment } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { answerHere, answerThere } from '../answering.ts'
 import {
@@ -13,11 +14,13 @@ import {
 } from '../conversations.ts'
 import { type EndpointSettings, hostOf, placeOf } from '../endpoint-settings.ts'
 import type { Ready, TabEngine } from '../engine.ts'
+import type { PageError } from '../page-error.ts'
 import type { Mode } from '../protocol.ts'
 import { AnswerOptions } from './answer-options.tsx'
 import { Composer } from './composer.tsx'
 import { Tabs } from './tabs.tsx'
 import { TurnView } from './turn-view.tsx'
+import { useReread } from './use-reread.ts'
 
 interface Props {
   readonly place: 'tab' | 'endpoint'
@@ -53,6 +56,7 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
   const can = hasModel && fault === undefined
   const predicts = here ? ready?.predictor !== false : shown.plainModel !== endpoint.model || endpoint.model === ''
   const chosen = predicts ? mode : 'exact'
+  const reread = useReread(engine, ready, all.get('tab') ?? empty)
 
   // Scrolls to a new question. The answer is followed only while its end is visible, so that a
   // reader further up is not disturbed.
@@ -73,7 +77,8 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
     const answerControl = new AbortController()
     const times = { begun: performance.now() }
     const shaped = schema.trim() !== ''
-    const turn: Turn = { question, steps: [firstStep], mode: chosen, times, shaped, notes: [], running: true }
+    const model = here && ready ? { model: ready.name } : {}
+    const turn: Turn = { question, steps: [firstStep], mode: chosen, ...model, times, shaped, notes: [], running: true }
     change((old) => ({ ...old, draft: '', control: answerControl, turns: [...old.turns, turn] }))
     const asked = { messages, mode: chosen, ...(shaped && { schema }) }
     const asking = { question: asked, tools, changeTurn, signal: answerControl.signal }
@@ -85,8 +90,9 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
       }
     } catch (error) {
       const stopped = answerControl.signal.aborted
-      const { message } = error as Error
-      changeTurn((turn) => ({ ...turn, failed: stopped ? 'stopped' : message }))
+      const { message, code } = error as PageError
+      const replaced = here && code === 'aborted' && 'stopped: the model was changed'
+      changeTurn((turn) => ({ ...turn, failed: stopped ? 'stopped' : replaced || message }))
       // Only the endpoint knows what its schemas may be; what it refuses is shown beside the box, too.
       if (!stopped && !here && shaped && /schema|response_format/i.test(message)) setFault(message)
     } finally {
@@ -128,10 +134,18 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
       />
       <div class="turns" role="log" aria-live="polite" aria-busy={control !== undefined}>
         {turns.map((turn, at) => (
-          <TurnView key={at} turn={turn} />
+          <Fragment key={at}>
+            {at > 0 && turn.model !== turns[at - 1]?.model && <p class="notes">From here on, {turn.model} answers.</p>}
+            <TurnView turn={turn} />
+          </Fragment>
         ))}
         <div ref={end} class="end" />
       </div>
+      {here && reread && (
+        <p class="notes" role="status">
+          {reread}
+        </p>
+      )}
       {turns.length === 0 && [...all].some(([other, { turns }]) => other !== key && turns.length > 0) && (
         <p class="notes">
           {here

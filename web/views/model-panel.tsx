@@ -2,9 +2,10 @@
 import type { Capability } from '../capability.ts'
 import type { Offered } from '../manifest.ts'
 import type { Device } from '../protocol.ts'
+import { ModelMenu } from './model-menu.tsx'
 import type { ModelState } from './model-state.ts'
 import { megabytes, milliseconds } from './units.ts'
-import { filesOf, type TabModel } from './use-model.ts'
+import type { TabModel } from './use-model.ts'
 
 interface Props {
   readonly can: Capability
@@ -22,7 +23,7 @@ export function ModelPanel({ can, model }: Props) {
   return (
     <section class="panel" aria-label="The model in this tab">
       {state.kind === 'looking' && <p>Looking for the model…</p>}
-      {state.kind === 'loading' && <Loading state={state} />}
+      {state.kind === 'loading' && <Loading state={state} onCancel={model.cancel} />}
       {state.kind === 'ready' && <Loaded can={can} model={model} state={state} />}
       {state.kind === 'failed' && (
         <p class="failed" role="alert">
@@ -30,20 +31,27 @@ export function ModelPanel({ can, model }: Props) {
         </p>
       )}
       {(state.kind === 'absent' || state.kind === 'failed') && <Offer model={model} offered={state.offered} />}
+      {(state.kind === 'loading' || state.kind === 'ready') && <OtherModels model={model} />}
     </section>
   )
 }
 
+/** Stays as it is while a model loads, so that another one can be chosen meanwhile. */
+function OtherModels({ model }: { readonly model: TabModel }) {
+  return (
+    <details class="others" onToggle={(event) => event.currentTarget.open && model.refresh()}>
+      <summary>Other models</summary>
+      <div class="offer">
+        <ModelMenu model={model} />
+        <OwnModel model={model} first={false} />
+      </div>
+    </details>
+  )
+}
+
 function Offer({ model, offered }: { readonly model: TabModel; readonly offered: Offered }) {
-  const comes = offered.kind === 'offered'
   return (
     <div class="offer">
-      {comes && (
-        <button type="button" class="primary" onClick={model.loadOffered}>
-          Load {offered.manifest.name} (
-          {megabytes(filesOf(offered.manifest).reduce((sum, { bytes }) => sum + bytes, 0))})
-        </button>
-      )}
       {offered.kind === 'none' && <p>No model comes with this page.</p>}
       {offered.kind === 'unknown' && (
         <div class="row">
@@ -55,8 +63,18 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
           </button>
         </div>
       )}
+      <ModelMenu model={model} />
+      <OwnModel model={model} first={model.menu.length === 0} />
+    </div>
+  )
+}
+
+/** Ways to load a model that the page does not know. */
+function OwnModel({ model, first }: { readonly model: TabModel; readonly first: boolean }) {
+  return (
+    <>
       <label class="file">
-        <span>{comes ? 'or pick a GGUF file' : 'Pick a GGUF file'}</span>
+        <span>{first ? 'Pick a GGUF file' : 'or pick a GGUF file'}</span>
         <input
           type="file"
           accept=".gguf"
@@ -77,7 +95,7 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
         <input id="model-address" name="address" type="url" required placeholder="https://…/model.gguf" />
         <button type="submit">Fetch</button>
       </form>
-    </div>
+    </>
   )
 }
 
@@ -88,11 +106,21 @@ const stages = {
   load: 'Loading weights',
 } as const
 
-function Loading({ state: { progress } }: { readonly state: Extract<ModelState, { kind: 'loading' }> }) {
+interface LoadingProps {
+  readonly state: Extract<ModelState, { kind: 'loading' }>
+  onCancel(): void
+}
+
+function Loading({ state: { name, progress, before, failed }, onCancel }: LoadingProps) {
   const { stage, done, total } = progress ?? { stage: 'fetch', done: 0, total: 0 }
   const counted = stage !== 'wait' && stage !== 'load' && done > 0
   return (
     <div class="loading">
+      {failed !== undefined && (
+        <p class="failed" role="alert">
+          {failed}
+        </p>
+      )}
       <label for="load-progress">
         {stages[stage]}
         {counted && `: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ''}`}
@@ -103,17 +131,32 @@ function Loading({ state: { progress } }: { readonly state: Extract<ModelState, 
         max="1"
         {...(stage !== 'wait' && total > 0 && { value: Math.min(1, done / total) })}
       />
+      <div class="row between">
+        <p class="notes">
+          {name}
+          {before && `; ${before.name} answers until it is here`}
+        </p>
+        <button type="button" onClick={onCancel}>
+          Cancel
+        </button>
+      </div>
     </div>
   )
 }
 
 function Loaded({
   can,
-  model: { where, gpu, move, forget, pageKept },
-  state: { ready },
+  model,
+  state: { ready, failed },
 }: Props & { readonly state: Extract<ModelState, { kind: 'ready' }> }) {
+  const { where, gpu, move, pageKept, current } = model
   return (
     <div class="loaded">
+      {failed !== undefined && (
+        <p class="failed" role="alert">
+          {failed}
+        </p>
+      )}
       <dl class="facts">
         <Fact name="model" value={ready.name} />
         <Fact name="backend" value={ready.build} />
@@ -155,8 +198,8 @@ function Loaded({
             </select>
           </label>
         )}
-        {ready.kept === true && (
-          <button type="button" class="quiet" onClick={forget}>
+        {ready.kept === true && current && (
+          <button type="button" class="quiet" onClick={() => model.forget(current)}>
             Remove the model from this browser
           </button>
         )}

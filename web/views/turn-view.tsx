@@ -5,7 +5,7 @@ import { TtftBars } from './ttft-bars.tsx'
 import { useLater } from './use-later.ts'
 
 export function TurnView({ turn }: { readonly turn: Turn }) {
-  const stopped = turn.failed === 'stopped'
+  const stopped = turn.failed?.startsWith('stopped')
   const value = turn.shaped && !turn.running ? parsed(textOf(turn)) : undefined
   const view = useLater(() => import('./json-view.tsx'), value !== undefined)
   const JsonView = view.part?.JsonView
