@@ -19,7 +19,12 @@ function timed(given: Setup = {}) {
   let now = 0
   // Reading the clock takes a little time, so that the host's rests end.
   vi.spyOn(performance, 'now').mockImplementation(() => (now += 1 / 64))
-  const made = setup({ pages: 2000, context: 2048, passTokens: 256, prefixPages: 0, ...given })
+  const { options, ...rest } = given
+  const made = setup({
+    ...{ pages: 2000, context: 2048, passTokens: 256, prefixPages: 0 },
+    ...rest,
+    options: { stallMs: 100, ...options },
+  })
   const rows: number[] = []
   made.model.onPass = ({ ids }) => {
     rows.push(ids.length)

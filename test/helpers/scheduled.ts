@@ -13,7 +13,8 @@ const defaults: SchedulerOptions = {
   order: 'shortest',
   chunk: 128,
   fullRows: 32,
-  stallMs: 100,
+  // No limit by the clock: on a busy machine, what fits into a pass would depend on it.
+  stallMs: 1e9,
   refineMs: 30,
   aging: 0.25,
   maxRunning: 64,
