@@ -38,8 +38,16 @@ export interface Page {
    * is none.
    */
   file(path: string): Promise<Uint8Array | undefined>
-  /** Returns the models that run in a tab; the first is the default. */
-  models(): Promise<readonly PageModel[]>
+  /** Returns the models that run in a tab; the first is the default. Without it, `model` is the only one. */
+  models?(): Promise<readonly PageModel[]>
+  /** Returns the model; undefined if it can't run in a tab. */
+  model?(): Promise<PageModel | undefined>
+}
+
+async function modelsOf(page: Page): Promise<readonly PageModel[]> {
+  if (page.models) return page.models()
+  const model = await page.model?.()
+  return model ? [model] : []
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -76,7 +84,7 @@ export function pageRoutes(app: App, { config, downloads }: Server, page: Page):
   })
   app.get('/page/model.json', async (c) => {
     check(c)
-    const models = await page.models()
+    const models = await modelsOf(page)
     if (models.length === 0) throw missing('this model does not run in a tab')
     const addresses = addressesOf(models)
     const entryOf = (file: PageFile) => {
@@ -94,7 +102,7 @@ export function pageRoutes(app: App, { config, downloads }: Server, page: Page):
   app.get('/page/model/:name', async (c) => {
     check(c)
     const name = c.req.param('name')
-    const [file] = [...addressesOf(await page.models())].find(([, address]) => address === name) ?? []
+    const [file] = [...addressesOf(await modelsOf(page))].find(([, address]) => address === name) ?? []
     if (!file) throw missing(`no model has a file ${name}`)
     // A download must not continue with a part of another file.
     const unchanged = [undefined, tagOf(file)].includes(c.req.header('if-range'))

@@ -49,15 +49,16 @@ export interface TabFile {
 }
 
 /**
- * Returns the files of a model with their hashes, its predictor, its licence where it is known, and the
- * memory that it takes; undefined if it answers nothing in a tab: an ONNX export, or a model of
- * embeddings. The files stay open as long as the process.
+ * Returns the files of a model with their hashes, its predictor (a path, alone or in options), its
+ * licence where it is known, and the memory that it takes; undefined if it answers nothing in a tab:
+ * an ONNX export, or a model of embeddings. The files stay open as long as the process.
  */
 export async function tabModel(
   name: string,
   model: string,
-  { predictor, ignoreConfig }: { predictor?: string | undefined; ignoreConfig?: readonly string[] } = {},
+  given: string | { readonly predictor?: string | undefined; readonly ignoreConfig?: readonly string[] } = {},
 ) {
+  const { predictor, ignoreConfig } = typeof given === 'string' ? { predictor: given } : given
   if (await isOnnx(model)) return undefined
   const files = await modelFiles(model)
   const archive = await openModel(files, ignoreConfig ? { ignoreConfig } : {})

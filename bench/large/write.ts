@@ -68,7 +68,7 @@ function metadataOf({ config }: LargeModel): Record<string, Metadata> {
     'attention.value_length': { u32: headDim },
     'attention.layer_norm_rms_epsilon': { f32: rmsEps },
     'rope.freq_base': { f32: ropeTheta },
-    ...(architecture === 'llama' && { 'rope.dimension_count': { u32: headDim } }),
+    'rope.dimension_count': { u32: headDim },
   }
   const named = Object.entries(values).map(([key, value]) => [`${architecture}.${key}`, value] as const)
   return { 'general.architecture': { text: architecture }, ...Object.fromEntries(named) }

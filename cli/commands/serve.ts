@@ -57,7 +57,7 @@ export async function serve({ flags, operands, all }: Invocation, signal: AbortS
  * them.
  */
 function pageOf(models: readonly Named[], flags: Flags): Page {
-  let cached: ReturnType<Page['models']> | undefined
+  let cached: Promise<readonly PageModel[]> | undefined
   const load = async () => {
     const offered: PageModel[] = []
     for (const { model, name } of models) {

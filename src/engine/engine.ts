@@ -97,6 +97,8 @@ export class Engine implements TextService {
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly #closing = new AbortController()
   readonly loadMs: number
+  /** False for a model whose tokens see those behind them: it makes embeddings only. */
+  readonly answers: boolean
   /** How KV pages store K and V. */
   readonly kvType: KvType
   /** A hash of the weights, in hex: differs between models of the same shape. */
@@ -152,6 +154,7 @@ export class Engine implements TextService {
     this.#prompts = prompts
     this.guides = guides
     this.#model = model
+    this.answers = !model.bothWays
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context, model.config.ropeLong?.beyond)
     if (settings.prefixBytes === undefined)
@@ -360,11 +363,6 @@ export class Engine implements TextService {
 
   get stats(): SchedulerStats {
     return this.#scheduler.stats
-  }
-
-  /** False for a model whose tokens see those behind them: it makes embeddings only. */
-  get answers(): boolean {
-    return !this.#model.bothWays
   }
 
   get #bulk() {

@@ -51,6 +51,8 @@ export class OrtEngine implements TextService {
   readonly tokenizer: Tokenizer
   readonly context: number
   readonly loadMs: number
+  /** False for an encoder. */
+  readonly answers: boolean
   readonly backend: { readonly build: string; memoryBytes(): number }
   /** Compiles guides; undefined if the engine was loaded without grammars. */
   readonly guides: LazyGuides | undefined
@@ -132,17 +134,13 @@ export class OrtEngine implements TextService {
       memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
     }
     this.#decoder = decoder
+    this.answers = decoder !== undefined
     this.#close = () => model.close()
     if (encoder) this.embed = (texts, options) => this.#embedded(encoder, texts, options)
     this.#reader = reader
     this.#closesReader = closesReader
     this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
-  }
-
-  /** False for an encoder. */
-  get answers(): boolean {
-    return this.#decoder !== undefined
   }
 
   /** Throws `unsupported` for an encoder. */

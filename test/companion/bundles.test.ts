@@ -1,9 +1,9 @@
 /** The package's entries are bundles with classes of their own: what one made must work in another. */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
+import { build, type OutputFile } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bundles } from '../../scripts/bundles.mjs'
 import { tinyGguf } from '../helpers/tiny-model.ts'
@@ -22,9 +22,10 @@ beforeAll(async () => {
   for (const name of ['node_modules', 'wasm']) symlinkSync(join(root, name), join(folder, name))
   for (const name of [...names, 'worker'] as const) {
     const { outputFiles } = await build(bundles[`dist/${name}.js`] as never)
-    const path = join(folder, 'dist', `${name}.js`)
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, outputFiles![0]!.contents)
+    mkdirSync(join(folder, 'dist'), { recursive: true })
+    // A bundle of one file has no name of its own.
+    const named = ({ path }: OutputFile) => (outputFiles!.length === 1 ? `${name}.js` : basename(path))
+    for (const file of outputFiles!) writeFileSync(join(folder, 'dist', named(file)), file.contents)
   }
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
   const model = join(folder, 'tiny.gguf')
