@@ -56,7 +56,8 @@ pub unsafe fn start<A>(args: &A, units: usize, grain: usize, body: Body<A>) {
 /// Waits for the job that `start` began: 0, or 1 if a worker stopped responding.
 pub fn join() -> u32 {
     #[cfg(feature = "threads")]
-    return shared::POOL.join(own::get());
+    // SAFETY: the scratch is this thread's.
+    return unsafe { shared::POOL.join(own::get()) };
     #[cfg(not(feature = "threads"))]
     0
 }

@@ -61,7 +61,7 @@ fn jobs_that_were_started_are_done_when_they_are_joined() {
     for threads in [1, 2, 3] {
         let (pool, workers) = start(threads);
         pool.set_wait(true, 5_000);
-        assert_eq!(pool.join(std::ptr::null_mut()), 0, "nothing to wait for");
+        assert_eq!(unsafe { pool.join(std::ptr::null_mut()) }, 0, "nothing to wait for");
         let [ours, others] = [0, 1].map(|_| (0..300).map(|_| AtomicU32::new(0)).collect::<Vec<_>>());
         for job in 1..=2000 {
             let args = Count { cells: ours.as_ptr(), job };
@@ -72,14 +72,14 @@ fn jobs_that_were_started_are_done_when_they_are_joined() {
                 assert_eq!(unsafe { pool.run(&args, 300, 7, count, std::ptr::null_mut()) }, 0);
                 assert!(others.iter().all(|cell| cell.load(SeqCst) == job / 3));
             } else {
-                assert_eq!(pool.join(std::ptr::null_mut()), 0);
+                assert_eq!(unsafe { pool.join(std::ptr::null_mut()) }, 0);
             }
             assert!(ours.iter().all(|cell| cell.load(SeqCst) == job), "job {job} was joined early");
         }
         let args = Count { cells: ours.as_ptr(), job: 2001 };
         unsafe { pool.start(&args, 300, 7, count, std::ptr::null_mut()) };
         stop(&pool, workers);
-        assert_eq!(pool.join(std::ptr::null_mut()), 0, "a job outlives its workers");
+        assert_eq!(unsafe { pool.join(std::ptr::null_mut()) }, 0, "a job outlives its workers");
         assert!(ours.iter().all(|cell| cell.load(SeqCst) == 2001));
     }
 }
@@ -156,7 +156,7 @@ fn a_lost_worker_is_reported_and_stays_reported() {
         let start = std::time::Instant::now();
         assert_eq!(unsafe { pool.run(&args, 100, 1, stuck, std::ptr::null_mut()) }, 1);
         assert!(start.elapsed().as_secs() < 5);
-        assert_eq!(pool.join(std::ptr::null_mut()), 1);
+        assert_eq!(unsafe { pool.join(std::ptr::null_mut()) }, 1);
         let cells = [AtomicU32::new(0)];
         let next = Count { cells: cells.as_ptr(), job: 1 };
         assert_eq!(unsafe { pool.run(&next, 1, 1, count, std::ptr::null_mut()) }, 1);

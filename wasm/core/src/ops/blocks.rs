@@ -287,7 +287,7 @@ unsafe fn four_trits(at: *const u8, i: usize) -> u32 {
     // SAFETY: as above.
     let four = unsafe { at.add(byte).cast::<u32>().read_unaligned() };
     let two = |bytes: u32| {
-        let fraction = (bytes & 0x00ff_00ff) * [1, 3, 9, 27, 81][digit] & 0x00ff_00ff;
+        let fraction = ((bytes & 0x00ff_00ff) * [1, 3, 9, 27, 81][digit]) & 0x00ff_00ff;
         (fraction * 3) >> 8 & 0x00ff_00ff
     };
     two(four) | two(four >> 8) << 8
@@ -296,7 +296,7 @@ unsafe fn four_trits(at: *const u8, i: usize) -> u32 {
 /// Returns bits 0 to 3, each in a byte of its own.
 #[inline(always)]
 fn four_bits(bits: u32) -> u32 {
-    bits * 0x0020_4081 & 0x0101_0101
+    (bits * 0x0020_4081) & 0x0101_0101
 }
 
 /// Returns 2^(exponent - 128) as a half, which is 0 from 2^-25 down.
@@ -354,7 +354,7 @@ fn minus_half<const BITS: u32>(words: &mut [u32; 8]) {
         let flipped = *word ^ top;
         // A byte that has the bit takes all higher ones: 256 - 2 * top, without a carry into the next.
         let sign = (flipped & top) >> (BITS - 1);
-        *word = flipped | sign * (256 - (1 << BITS));
+        *word = flipped | (sign * (256 - (1 << BITS)));
     }
 }
 

@@ -120,8 +120,10 @@ impl Pool {
     /// `body` must be sound on any disjoint ranges of units at once, from any thread, with these arguments.
     pub unsafe fn run<A>(&self, args: &A, units: usize, grain: usize, body: Body<A>, scratch: *mut u8) -> u32 {
         // SAFETY: as for this function.
-        unsafe { self.start(args, units, grain, body, scratch) };
-        self.join(scratch)
+        unsafe {
+            self.start(args, units, grain, body, scratch);
+            self.join(scratch)
+        }
     }
 
     /// Opens a job for the workers and returns; `join` waits for it. A job that is still open is joined first, and
@@ -131,7 +133,8 @@ impl Pool {
     /// As for `run`; what the arguments point to must live until `join`.
     pub unsafe fn start<A>(&self, args: &A, units: usize, grain: usize, body: Body<A>, scratch: *mut u8) {
         const { assert!(size_of::<A>() <= ARGS && align_of::<A>() <= 16) };
-        if self.join(scratch) != 0 {
+        // SAFETY: as for this function.
+        if unsafe { self.join(scratch) } != 0 {
             return;
         }
         let generation = self.generation.load(SeqCst).wrapping_add(1);
@@ -156,7 +159,10 @@ impl Pool {
 
     /// Computes what is left of the open job and waits for the rest: 0, also if no job is open, or 1 if a worker was
     /// lost.
-    pub fn join(&self, scratch: *mut u8) -> u32 {
+    ///
+    /// # Safety
+    /// `scratch` must be the caller's, or null if no job was started whose body uses it.
+    pub unsafe fn join(&self, scratch: *mut u8) -> u32 {
         if self.broken.load(SeqCst) != 0 {
             return 1;
         }
@@ -166,7 +172,7 @@ impl Pool {
         }
         // `stop` raises `generation`, but not that of the job.
         let generation = (self.next.load(SeqCst) >> 32) as u32;
-        // SAFETY: the caller of `start` vouched for the job.
+        // SAFETY: the caller of `start` vouched for the job, and ours for the scratch.
         unsafe { self.work(generation, scratch) };
         self.finish(units)
     }
