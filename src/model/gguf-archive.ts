@@ -124,6 +124,8 @@ function windowsOf(
   if (!isWhole(said))
     throw new ForetokenError('bad_model', `${where}: ${key} is ${said}; expected a number of tokens, or 0 for all`)
   const window = windowOf(said)
+  if (said === 0 && metadata.value(key) !== undefined && slides?.(metadata, layers).includes(true))
+    throw new ForetokenError('bad_model', `${where}: ${key} is 0; expected a number of tokens, since layers slide`)
   if (said === 0 || window >= maxContext) return undefined
   if (slides) return slides(metadata, layers).map((slides) => (slides ? window : 0))
   if (metadata.value(`${key}_pattern`) !== undefined)

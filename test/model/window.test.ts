@@ -1,4 +1,5 @@
 /** Attention windows: which layers have one, and what it changes. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import type { ModelArchive } from '../../src/base/model.ts'
@@ -6,7 +7,7 @@ import { Engine } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { preparedFile } from '../../src/model/prepare.ts'
 import { openPrepared } from '../../src/model/prepared.ts'
-import { memorySource } from '../../src/model/source.ts'
+import { memoryFiles, memorySource } from '../../src/model/source.ts'
 import { kvIdentityOf } from '../../src/transfer/identity.ts'
 import type { Metadata } from '../helpers/gguf-writer.ts'
 import { type TinyFolder, tinyFolder } from '../helpers/tiny-folder.ts'
@@ -91,4 +92,13 @@ describe('an attention window is computed', () => {
     expect(await answer(windowed, 32)).toEqual(await answer({}, 32))
     expect(await answer(windowed, 33)).not.toEqual(await answer({}, 33))
   })
+})
+
+test('a window of 0 in a GGUF whose layers slide is refused', async () => {
+  const bytes = readFileSync(new URL('../vectors/tiny-gemma3/gguf/tiny-gemma3.gguf', import.meta.url))
+  const key = 'gemma3.attention.sliding_window'
+  // The key is followed by its type, a u32, and its value.
+  bytes.writeUInt32LE(0, bytes.indexOf(key) + key.length + 4)
+  const opened = openModel(memoryFiles('tiny', { 'tiny.gguf': bytes }))
+  await expect(opened).rejects.toMatchObject({ code: 'bad_model', message: expect.stringContaining(`${key} is 0`) })
 })
