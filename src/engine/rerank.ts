@@ -84,7 +84,7 @@ function answersOf({ archive, tokenizer }: BulkEngine, force: boolean): { yes: n
   if (!force && !/rerank/i.test(name) && !embedding?.ranks)
     throw new ForetokenError(
       'unsupported',
-      `${name} is not a reranker by its name and file; use one, such as Qwen3-Reranker, or say force to rank with this model`,
+      `${name} is not a reranker by its name and file; use one, such as Qwen3-Reranker; a program may rank with any model by the option force of Engine.rerank`,
     )
   const [yes, no] = [tokenizer.idOf('yes'), tokenizer.idOf('no')]
   const unknown = ['<|im_start|>', '<|im_end|>'].find((token) => tokenizer.idOf(token) === undefined)
