@@ -19,7 +19,7 @@ export function conversationOf({ messages }: Pick<ChatRequest, 'messages'>): Bod
     const path = `messages[${index}]`
     if (role === 'tool') {
       const fits = ({ id, name }: Call) => (tool_call_id ? id === tool_call_id : !tool_name || name === tool_name)
-      // Of calls that all have their results, one more is a second one.
+      // If all calls have their results, this is a second result of one.
       const answered = open.find(fits) ?? turn.find(fits)
       open = open.filter((call) => call !== answered)
       const id = answered?.id ?? tool_call_id ?? tool_name ?? ''

@@ -5,7 +5,7 @@ import type { Segment } from '../base/pass.ts'
 
 /** Radians per position of each pair, (turned / 2). */
 export interface Frequencies {
-  /** Of segments that are not long, and of long ones. */
+  /** Segments that are not long turn by `short`, long ones by `long`. */
   readonly short: Float64Array
   readonly long: Float64Array
 }

@@ -150,7 +150,7 @@ const lfm2: Config = {
   use_cache: true,
   use_pos_enc: true,
 }
-/** Of Hunyuan-1.8B-Instruct. */
+/** This is the configuration of Hunyuan-1.8B-Instruct. */
 const hunyuan: Config = {
   ...shared,
   add_classification_head: false,

@@ -10,7 +10,7 @@ import { type Random, random } from '../helpers/random.ts'
 export interface ChunkSoakOptions {
   readonly rounds: number
   readonly seed: number
-  /** Of the engine. */
+  /** The engine keeps at most this many bytes of chunks. */
   readonly chunkBytes: number
   readonly onProgress?: (done: number) => void
 }

@@ -113,31 +113,10 @@ describe('marks', async () => {
 })
 
 test('the work of looking grows with the length of a prompt, also for parts that are nowhere', () => {
-  const looked = (paragraphs: number) => {
+  /** Returns how often ids are read while nothing of the text is found in them. */
+  const looksAt = (length: number, id: number, text: string) => {
     let looks = 0
-    const text = Array.from({ length: paragraphs }, (_, i) => `Paragraph ${i} of a text.`).join('\n\n')
-    const ids = new Proxy(
-      Array.from({ length: 30 * paragraphs }, () => 7),
-      {
-        get(target, key) {
-          if (typeof key === 'string' && /^\d/.test(key)) looks++
-          return Reflect.get(target, key)
-        },
-      },
-    )
-    const tokenizer = {
-      *encodeSteps(part: string) {
-        yield
-        return [...Buffer.from(part)]
-      },
-    }
-    expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
-    return looks
-  }
-  // Nearly the same everywhere: each place is compared far.
-  const repeated = (length: number) => {
-    let looks = 0
-    const ids = new Proxy(new Array<number>(length).fill(97), {
+    const ids = new Proxy(new Array<number>(length).fill(id), {
       get(target, key) {
         if (typeof key === 'string' && /^\d/.test(key)) looks++
         return Reflect.get(target, key)
@@ -149,10 +128,15 @@ test('the work of looking grows with the length of a prompt, also for parts that
         return [...Buffer.from(part)]
       },
     }
-    const text = `${'a'.repeat(length / 2)}bcdefgh\n\n`.repeat(4)
     expect(toEnd(chunkSteps(tokenizer as never, text, ids, 'auto'))).toEqual([])
     return looks
   }
+  const looked = (paragraphs: number) => {
+    const text = Array.from({ length: paragraphs }, (_, i) => `Paragraph ${i} of a text.`).join('\n\n')
+    return looksAt(30 * paragraphs, 7, text)
+  }
+  // Nearly the same everywhere: each place is compared far.
+  const repeated = (length: number) => looksAt(length, 97, `${'a'.repeat(length / 2)}bcdefgh\n\n`.repeat(4))
   expect(repeated(4000) / repeated(400)).toBeLessThan(12)
   const [short, long] = [looked(100), looked(1000)]
   expect(short).toBeGreaterThan(1000)

@@ -166,7 +166,7 @@ test('whatever goes wrong with a switch, a model answers afterwards', async () =
   await inMemory(page, 'first').waitFor()
   expect(await page.getByRole('alert').count()).toBe(0)
 
-  // Of two quick switches the last one stays, and a reload in the middle finds the model before.
+  // After two quick switches the last one stays, and a reload in the middle finds the model before.
   await button(page, 'second').click()
   await loaded(page, 'short')
   await button(page, 'second').click()

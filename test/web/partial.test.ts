@@ -234,7 +234,7 @@ test('when the disk fills up in the middle, the file is still delivered, and not
   const unloads: string[] = []
   const beforeMemory = async () => void unloads.push('unload')
   const fetched = await fetchFile(file, { ...fetching, beforeMemory, base: `${here}/` })
-  // What is in memory makes room first.
+  // The model in memory is unloaded before the new bytes are held.
   expect(unloads).toEqual(['unload'])
   expect(fetched.kept).toMatch(/too little storage/)
   const into = new Uint8Array(file.bytes)

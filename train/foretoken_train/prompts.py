@@ -33,7 +33,7 @@ def main() -> None:
 
 def _ask(options: argparse.Namespace) -> None:
     draw = random.Random(options.seed)
-    corpus = Corpus(options.data, Tokens(Base(options.base).reader), held_out=options.held_out)
+    corpus = Corpus(options.data, Tokens(Base(options.base).reader), held_out=False)
     with options.prompts.open("w") as out:
         for number in range(options.count):
             length = draw.choice((options.longest, options.longest // 2, draw.randint(160, options.longest)))
@@ -64,7 +64,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the folder of training texts")
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--longest", type=int, default=1000, help="tokens of a prompt")
-    parser.add_argument("--held-out", action="store_true", help="use the rows that training leaves out")
     parser.add_argument("--seed", type=int, default=11)
     options = parser.parse_args()
     if options.answers and not options.out:
