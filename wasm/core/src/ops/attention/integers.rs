@@ -10,7 +10,7 @@
 //! Keys that a row does not see weigh 0, which in integers adds exactly nothing.
 //!
 //! Queries are stored with 64 added, as 1..=127, and sums begin at -64 times the sum of the key. With one operand of at
-//! most 127 every lowering of the relaxed dot is exact, so that all engines compute the same bits.
+//! most 127 every lowering of the relaxed dot is exact, so that all engines compute the same sums.
 mod block;
 
 use super::block::Block;
