@@ -30,7 +30,7 @@ import { modulesOfFolder } from '../model/embedding-modules.ts'
 import { embeddingOfFolder, framesOf, plainEmbedding } from '../model/embedding-spec.ts'
 import { type Json, readJson } from '../model/json.ts'
 import { jsonBounds } from '../model/limits.ts'
-import { bertTokenizers } from '../tokens/bert.ts'
+import { encoderTokenizers } from '../tokens/encoder-tokenizers.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 import type { OnnxFolder } from './folder.ts'
 import type { OrtModule, OrtSession, OrtTensor } from './runtime.ts'
@@ -51,7 +51,7 @@ const lengths = [
 
 export class OrtEncoder {
   /** The kinds of tokenizers that encoders have. */
-  readonly tokenizers = bertTokenizers
+  readonly tokenizers = encoderTokenizers
   /** The folder's description, with how it makes embeddings. */
   readonly description: OnnxFolder
   readonly #name: string

@@ -10,10 +10,11 @@ export const bertTokenizers: MoreTokenizers = {
   types: 'WordPiece',
   model: (model) => (model.type === 'WordPiece' ? checkedWordPiece(model) : undefined),
   normalizer: (value) => (value.type === 'BertNormalizer' ? bertNormalizer(value) : undefined),
-  encoder(model, vocabulary) {
+  encoder(model, vocabulary, special) {
     if (model.type !== 'WordPiece') return undefined
     const pieces = new WordPiece({
       vocabulary,
+      special,
       unknown: vocabulary.idOf(model.unk_token as string) as number,
       prefix: model.continuing_subword_prefix as string,
       longestWord: model.max_input_chars_per_word as number,

@@ -1,7 +1,7 @@
 /** Checks the normalizer of a tokenizer.json, and how much it may lengthen a text. */
 
 import { isObject, type Json, show } from '../model/json.ts'
-import { bad, checkedPattern, type MoreTokenizers, type Steps, step, unsupported } from './checked-steps.ts'
+import { bad, checkedPattern, linearForm, type MoreTokenizers, type Steps, step, unsupported } from './checked-steps.ts'
 
 /**
  * Factor by which normalizing may lengthen a text. Compatibility forms (NFKC) need 18, all others
@@ -15,15 +15,27 @@ const maxPrepended = 64
 export function checkedNormalizer(normalizer: unknown, steps: Steps, more?: MoreTokenizers): Json | null {
   const growth = { times: 1, more: 0 }
   const checked = normalizerOf(normalizer ?? null, steps, growth, more)
-  if (growth.times > maxGrowth)
-    throw unsupported(
-      `its normalizer may make a text ${growth.times} times as long; at most ${maxGrowth} times is allowed`,
-    )
+  checkGrowth(growth)
   return checked
+}
+
+function checkGrowth({ times }: Growth): void {
+  if (times > maxGrowth)
+    throw unsupported(`its normalizer may make a text ${times} times as long; at most ${maxGrowth} times is allowed`)
 }
 
 /** The library would write a sigma at the end of a word in its other form; the reference looks at each letter alone. */
 export const lowercase = sequence([replace({ String: 'Σ' }, 'σ'), { type: 'Lowercase' }])
+
+/** White space is Unicode's; the library would strip JavaScript's. */
+function strip({ strip_left: left = false, strip_right: right = false }: Json): Json {
+  for (const side of [left, right])
+    if (typeof side !== 'boolean') throw bad(`Strip has ${show(side)}, not true or false`)
+  return sequence([
+    ...(left ? [replace({ Regex: '\\A\\p{White_Space}+' }, '')] : []),
+    ...(right ? [replace({ Regex: '(?<!\\p{White_Space})\\p{White_Space}+\\z' }, '')] : []),
+  ])
+}
 
 export function sequence(normalizers: readonly Json[]): Json {
   return { type: 'Sequence', normalizers }
@@ -60,9 +72,10 @@ function normalizerOf(value: unknown, steps: Steps, growth: Growth, more: MoreTo
     case 'NFKD':
       growth.times *= 18
       return value
-    case 'Strip':
     case 'StripAccents':
       return value
+    case 'Strip':
+      return strip(value)
     case 'Prepend': {
       const { prepend } = value
       if (typeof prepend !== 'string') throw bad(`Prepend has ${show(prepend)}, not a text`)
@@ -74,15 +87,17 @@ function normalizerOf(value: unknown, steps: Steps, growth: Growth, more: MoreTo
     case 'Replace': {
       const { content } = value
       if (typeof content !== 'string') throw bad(`Replace has ${show(content)} for content, not a text`)
-      const least = checkedPattern(value.pattern, 'Replace')
+      const pattern = linearForm(value.pattern)
+      const least = checkedPattern(pattern, 'Replace')
       growth.times *= least === 0 ? 1 + content.length : Math.max(1, content.length / least)
       // The library would interpret `$&` and similar, which are literal here.
-      return { ...value, content: content.replaceAll('$', '$$$$') }
+      return { ...value, pattern, content: content.replaceAll('$', '$$$$') }
     }
     default: {
       const found = more?.normalizer(value)
       if (found) {
-        growth.times *= found.times
+        checkGrowth(growth)
+        growth.times = Math.min(growth.times * found.times, found.most ?? Infinity)
         return found.json
       }
       throw unsupported(`its normalizer ${show(value.type)} is not known`)

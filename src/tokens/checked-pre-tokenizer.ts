@@ -2,13 +2,7 @@
 
 import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
-import { bad, checkedPattern, type Steps, step, unsupported } from './checked-steps.ts'
-
-/**
- * Published patterns that take quadratic time, each with one that finds the same in linear time:
- * this one starts at the front of a run only.
- */
-const linearForms: Readonly<Record<string, string>> = { '\\s+$': '(?<!\\s)\\s+$' }
+import { bad, checkedPattern, linearForm, type Steps, step, unsupported } from './checked-steps.ts'
 
 /** Returns the pre-tokenizer in the form that the library can take. Throws as `checkedSpec`. */
 export function checkedPreTokenizer(value: unknown, steps: Steps): Json | null {
@@ -42,9 +36,7 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     return value
   }
   if (type === 'Split') {
-    const { Regex: regex } = isObject(value.pattern) ? value.pattern : {}
-    const linear = typeof regex === 'string' && Object.hasOwn(linearForms, regex) ? linearForms[regex] : undefined
-    const pattern = linear === undefined ? value.pattern : { Regex: linear }
+    const pattern = linearForm(value.pattern)
     checkedPattern(pattern, 'Split')
     if (typeof (value.invert ?? false) !== 'boolean') throw bad(`invert is ${show(value.invert)}, not true or false`)
     return { ...value, pattern, invert: value.invert ?? false }

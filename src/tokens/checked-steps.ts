@@ -1,5 +1,6 @@
 /** What the checks of a tokenizer.json share: how it is refused, its steps, and its patterns. */
 import { ForetokenError } from '../base/errors.ts'
+import type { PackedVocabulary } from '../base/model.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
@@ -11,13 +12,30 @@ export interface MoreTokenizers {
   /** Returns a checked model; undefined for one of another type. Throws `bad_model`. */
   model(model: Json): Json | undefined
   /**
-   * Returns a normalizer in the form that the library can take, and the factor by which it may lengthen
-   * a text; undefined for one of another type. Throws `bad_model`.
+   * Returns a normalizer in the form that the library or `normalize` can take, and the factor by which
+   * it may lengthen a text; undefined for one of another type. A text that all steps up to it make
+   * longer than `most` times is refused when it is read. Throws `bad_model`.
    */
-  normalizer(value: Json): { readonly json: Json; readonly times: number } | undefined
-  /** Returns what appends the ids of a word; undefined for a checked model of another type. */
-  encoder(model: Json, vocabulary: Vocabulary): ((word: string, into: number[]) => void) | undefined
+  normalizer(value: Json): { readonly json: Json; readonly times: number; readonly most?: number } | undefined
+  /** Returns the tokens of a checked model whose `vocab` is not text -> id; undefined for another. */
+  vocabulary?(model: Json): PackedVocabulary | undefined
+  /**
+   * Returns what appends the ids of a word; undefined for a checked model of another type. No word
+   * may become a token of `special`.
+   */
+  encoder(
+    model: Json,
+    vocabulary: Vocabulary,
+    special: ReadonlySet<number>,
+  ): ((word: string, into: number[]) => void) | undefined
+  /**
+   * Returns a checked normalizer with steps that the library does not have; undefined for others.
+   * `build` makes the steps of the library.
+   */
+  normalize?(json: Json | null, build: (json: Json) => Normalize): Normalize | undefined
 }
+
+export type Normalize = (text: string) => string
 
 /** Most steps of normalizer and pre-tokenizer together. Published ones have up to seven. */
 export const maxSteps = 32
@@ -40,6 +58,21 @@ export interface Steps {
 /** Counts a step. Throws `bad_model` if there are too many. */
 export function step(steps: Steps): void {
   if (steps.left-- === 0) throw bad(`it has more than ${maxSteps} steps before the merges`)
+}
+
+/**
+ * Published patterns that take quadratic time, each with one that finds the same in linear time: it
+ * starts at the front of a run only.
+ */
+const linearForms: Readonly<Record<string, string>> = {
+  '\\s+$': '(?<!\\s)\\s+$',
+  '\\A +| +\\z': '\\A +|(?<! ) +\\z',
+}
+
+/** Returns a pattern that finds the same as a published one in linear time; others as they are. */
+export function linearForm(pattern: unknown): unknown {
+  const { Regex: regex } = isObject(pattern) ? pattern : {}
+  return typeof regex === 'string' && Object.hasOwn(linearForms, regex) ? { Regex: linearForms[regex] } : pattern
 }
 
 /** Checks that a pattern takes linear time, and returns the fewest characters that it matches. */

@@ -6,11 +6,12 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
-import { isObject } from '../model/json.ts'
+import { isObject, type Json } from '../model/json.ts'
 import { vocabOf } from '../model/tokenizer-json.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { Bpe } from './bpe.ts'
+import type { MoreTokenizers, Normalize } from './checked-steps.ts'
 import type { Stages } from './encode.ts'
 import { MergeRanks } from './merge-ranks.ts'
 import { mergedIds, mergePairs } from './merges.ts'
@@ -24,6 +25,9 @@ interface Merges {
   /** The token that each pair produces. */
   readonly merged: Uint32Array
 }
+
+/** A model for a library whose own is not used. */
+const noModel = { type: 'BPE', vocab: {}, merges: [] }
 
 interface Opened {
   readonly library: Library
@@ -40,8 +44,7 @@ export function openLibrary(spec: TokenizerSpec, vocabulary: Vocabulary, other: 
     const { config } = spec
     const model = spec.json.model as Record<string, unknown>
     if (other) {
-      const json = { ...spec.json, model: { type: 'BPE', vocab: {}, merges: [] } }
-      return { library: new Library(json, config), merges: undefined }
+      return { library: new Library({ ...spec.json, model: noModel }, config), merges: undefined }
     }
     const pairs = mergePairs(spec, vocabulary)
     const merged = pairs && mergedIds(pairs, vocabulary)
@@ -75,9 +78,9 @@ export function stagesOf(
   vocabulary: Vocabulary,
   merges: Merges | undefined,
   other: Stages['encodeWord'] | undefined,
+  more: MoreTokenizers | undefined,
 ): Stages {
-  const { normalizer } = library
-  const normalize = normalizer ? (text: string): string => normalizer(text) : undefined
+  const normalize = more?.normalize?.(spec.json.normalizer as Json | null, buildNormalizer) ?? normalizerOf(library)
   const before: [string, AddedToken][] = []
   const after: [string, AddedToken][] = []
   const apart: [string, AddedToken][] = []
@@ -102,6 +105,23 @@ export function stagesOf(
     words: wordsOf(spec, library),
     encodeWord: other ?? (merges ? byIds(spec, vocabulary, merges) : byLibrary(library, vocabulary)),
   }
+}
+
+function normalizerOf({ normalizer }: Library): Normalize | undefined {
+  return normalizer ? (text) => normalizer(text) : undefined
+}
+
+/** Returns one checked normalizer as the library has it. */
+function buildNormalizer(normalizer: Json): Normalize {
+  const json = {
+    normalizer,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    added_tokens: [],
+    model: noModel,
+  }
+  return normalizerOf(new Library(json, {})) ?? ((text) => text)
 }
 
 /** Returns the library's added tokens, which it types more loosely than they are. */

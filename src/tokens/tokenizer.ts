@@ -2,6 +2,7 @@
 
 import type { TokenizerSpec } from '../base/model.ts'
 import type { Json } from '../model/json.ts'
+import { Vocabulary } from '../model/vocabulary.ts'
 import { byteLevelBytes } from './byte-level.ts'
 import { checkedSpec } from './checked-spec.ts'
 import type { MoreTokenizers } from './checked-steps.ts'
@@ -55,16 +56,18 @@ export interface Tokenizer {
  */
 export function createTokenizer(unchecked: TokenizerSpec, more?: MoreTokenizers): Tokenizer {
   const spec = checkedSpec(unchecked, more)
-  const vocabulary = vocabularyOf(spec)
-  const encodeOther = more?.encoder(spec.json.model as Json, vocabulary)
-  const { library, merges } = openLibrary(spec, vocabulary, encodeOther !== undefined)
+  const model = spec.json.model as Json
+  const packed = more?.vocabulary?.(model)
+  const vocabulary = packed ? new Vocabulary(packed) : vocabularyOf(spec)
+  const { library, merges } = openLibrary(spec, vocabulary, model.type !== 'BPE')
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
+  const encodeOther = more?.encoder(model, vocabulary, special)
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
   const addedIds = new Map([...added].map(([id, { content }]) => [content, id]))
   const idOf = (token: string) => addedIds.get(token) ?? vocabulary.idOf(token)
   const bos = spec.addBos && spec.bosToken !== undefined ? idOf(spec.bosToken) : undefined
-  const stages = stagesOf(spec, library, vocabulary, merges, encodeOther)
+  const stages = stagesOf(spec, library, vocabulary, merges, encodeOther, more)
   const { origin } = stages
 
   function* encodeMarked(marked: string, { bos: begins = false, most }: EncodeOptions = {}) {

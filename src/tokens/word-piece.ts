@@ -8,6 +8,8 @@ export interface WordPieceOptions {
   readonly vocabulary: Vocabulary
   readonly unknown: number
   readonly prefix: string
+  /** Ids that no word becomes: special tokens. */
+  readonly special: ReadonlySet<number>
   /** Maximum number of characters of a word. */
   readonly longestWord: number
 }
@@ -35,7 +37,7 @@ export class WordPiece {
   }
 
   #pieces(word: string): readonly number[] | undefined {
-    const { vocabulary, prefix } = this.#options
+    const { vocabulary, prefix, special } = this.#options
     const ids: number[] = []
     for (let from = 0; from < word.length; ) {
       const before = from > 0 ? prefix : ''
@@ -43,7 +45,8 @@ export class WordPiece {
       let id: number | undefined
       for (; to > from; to--) {
         id = vocabulary.idOf(before + word.slice(from, to))
-        if (id !== undefined) break
+        if (id !== undefined && !special.has(id)) break
+        id = undefined
       }
       if (id === undefined) return undefined
       ids.push(id)
