@@ -49,6 +49,8 @@ const lengths = [
   ['tokenizer_config.json', 'model_max_length'],
 ] as const
 
+const paddedFamilies = ['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']
+
 export class OrtEncoder {
   /** The kinds of tokenizers that encoders have. */
   readonly tokenizers = encoderTokenizers
@@ -79,7 +81,10 @@ export class OrtEncoder {
     const { vocab } = folder.config
     const optional = async (file: string): Promise<Json> =>
       files.files.includes(file) ? readJson(await files.open(file), jsonBounds.tokenizerConfig) : {}
+    const { model_type: family, pad_token_id: pad = 1 } = await optional('config.json')
     let { maxContext } = folder.config
+    // These count positions from the one behind the padding's.
+    if (paddedFamilies.includes(String(family)) && isWhole(pad, 0, maxContext - 2)) maxContext -= (pad as number) + 1
     for (const [file, key] of lengths) {
       const { [key]: most } = await optional(file)
       // Some files write 1e30 for no limit.

@@ -8,7 +8,7 @@ import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 /** Kinds of tokenizers besides BPE. They are loaded with the models that need them. */
 export interface MoreTokenizers {
   /** Their names, for messages. */
-  readonly types: string
+  readonly types: readonly string[]
   /** Returns a checked model; undefined for one of another type. Throws `bad_model`. */
   model(model: Json): Json | undefined
   /**

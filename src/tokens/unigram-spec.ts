@@ -13,7 +13,7 @@ type Piece = readonly [text: string, score: number]
 
 /** Reads texts only, as WordPiece. */
 export const unigramTokenizers: MoreTokenizers = {
-  types: 'Unigram',
+  types: ['Unigram'],
   model: (model) => (model.type === 'Unigram' ? checkedUnigram(model) : undefined),
   normalizer(value) {
     if (value.type === 'Precompiled') return precompiled(value)
@@ -44,11 +44,14 @@ export const unigramTokenizers: MoreTokenizers = {
 
 /** Longest piece in UTF-16 units. Published ones stay below 64. */
 const longestPiece = limits.addedToken
+/** UTF-16 units of all pieces: each may be a node of a trie. XLM-R has 250,000 pieces with 1.6 million. */
+const mostUnits = 1 << 23
 
 function checkedUnigram(model: Json): Json {
   const { vocab, unk_id: unknown, byte_fallback: byteFallback = false } = model
   if (!Array.isArray(vocab)) throw bad(`its vocab is ${show(vocab)}, not a list of pieces`)
   if (vocab.length > limits.tokens) throw bad(`its vocab has ${vocab.length} pieces; at most ${limits.tokens} are read`)
+  let units = 0
   for (const [id, piece] of vocab.entries()) {
     const [text, score, more] = Array.isArray(piece) ? (piece as unknown[]) : []
     if (typeof text !== 'string' || !text.isWellFormed() || typeof score !== 'number' || more !== undefined)
@@ -57,7 +60,9 @@ function checkedUnigram(model: Json): Json {
     if (!Number.isFinite(score)) throw bad(`the score of piece ${id} of its vocab is ${score}`)
     if (text.length > longestPiece)
       throw bad(`piece ${id} of its vocab has ${text.length} characters; at most ${longestPiece} are read`)
+    units += text.length
   }
+  if (units > mostUnits) throw bad(`the pieces of its vocab have ${units} characters; at most ${mostUnits} are read`)
   if (unknown === undefined || unknown === null)
     throw unsupported('its unk_id is missing, so that texts with unknown characters have no ids; name the id of <unk>')
   if (!isWhole(unknown, 0, vocab.length - 1))

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
  * Cuts a word into the pieces whose scores have the greatest sum, as sentencepiece's unigram model
  * does (Viterbi's algorithm). A character that no piece is made of has the least score minus 10, and
@@ -6,7 +7,7 @@
  * A word of n units takes n times the longest piece at most, and 16 bytes for a unit. Of equal sums the
  * one whose last piece is longer wins, at each place, since the reference keeps the first that it finds.
  */
-import { defined } from '../base/at.ts'
+import { PieceTrie } from './piece-trie.ts'
 
 export interface UnigramOptions {
   /** Texts by id, with their scores. Of equal texts the last counts. */
@@ -35,12 +36,8 @@ export class Unigram {
   readonly #unknown: number
   readonly #unknownScore: number
   readonly #scores: Float64Array
-  /** The texts of all pieces in order of their units, where they begin, and their ids. */
-  readonly #texts: string
-  readonly #begins: Uint32Array
-  readonly #ids: Uint32Array
-  /** The first piece that begins with a unit, and the first behind these. */
-  readonly #firsts = new Map<number, { readonly low: number; readonly high: number }>()
+  readonly #trie: PieceTrie
+  /** Token of each byte; empty without byte fallback. */
   readonly #bytes: readonly (number | undefined)[]
   readonly #kept = pathsOf(keptLength)
 
@@ -49,76 +46,70 @@ export class Unigram {
     this.#scores = Float64Array.from(pieces, ([, score]) => score)
     this.#unknownScore = this.#scores.reduce((least, score) => Math.min(least, score), Infinity) - unknownPenalty
     const ids = new Map<string, number>()
-    for (const [id, [text]] of pieces.entries()) if (text !== '') ids.set(text, id)
-    const sorted = [...ids.keys()].filter((text) => !special.has(ids.get(text) ?? -1)).sort()
-    this.#texts = sorted.join('')
-    this.#ids = Uint32Array.from(sorted, (text) => ids.get(text) ?? 0)
-    this.#begins = new Uint32Array(sorted.length + 1)
-    for (let index = 0; index < sorted.length; index++)
-      this.#begins[index + 1] = defined(this.#begins[index]) + defined(sorted[index]).length
-    for (let low = 0; low < sorted.length; ) {
-      const unit = this.#unitOf(low, 0)
-      const high = this.#after(low, sorted.length, 0, unit)
-      this.#firsts.set(unit, { low, high })
-      low = high
-    }
-    this.#bytes = byteFallback ? Array.from({ length: 256 }, (_, byte) => this.#idOf(byteName(byte))) : []
+    for (const [id, [text]] of pieces.entries()) ids.set(text, id)
+    for (const [text, id] of ids) if (special.has(id)) ids.delete(text)
+    this.#trie = new PieceTrie(ids)
+    this.#bytes = byteFallback ? Array.from({ length: 256 }, (_, byte) => this.#trie.idOf(byteName(byte))) : []
   }
 
   /** Appends the ids of a word to `into`. */
   encode(word: string, into: number[]): void {
     const paths = word.length > keptLength ? pathsOf(word.length) : this.#kept
     this.#search(word, paths)
+    const { starts, ids } = paths
     const ends: number[] = []
-    for (let end = word.length; end > 0; end = defined(paths.starts[end])) ends.push(end)
+    for (let end = word.length; end > 0; end = starts[end]!) ends.push(end)
     let unknownFrom = -1
     for (let index = ends.length - 1; index >= 0; index--) {
-      const end = defined(ends[index])
-      const id = defined(paths.ids[end])
-      if (id === this.#unknown) {
-        if (unknownFrom < 0) unknownFrom = defined(paths.starts[end])
-        if (index > 0 && defined(paths.ids[defined(ends[index - 1])]) === id) continue
-        this.#writeUnknown(word.slice(unknownFrom, end), into)
-        unknownFrom = -1
-      } else into.push(id)
+      const end = ends[index]!
+      const id = ids[end]!
+      if (id !== this.#unknown) {
+        into.push(id)
+        continue
+      }
+      if (unknownFrom < 0) unknownFrom = starts[end]!
+      if (index > 0 && ids[ends[index - 1]!] === id) continue
+      this.#writeUnknown(word.slice(unknownFrom, end), into)
+      unknownFrom = -1
     }
   }
 
   /** Fills in the best way to each place. */
   #search(word: string, { sums, starts, ids }: Paths): void {
+    const trie = this.#trie
+    const scores = this.#scores
     starts.fill(-1, 0, word.length + 1)
     sums[0] = 0
-    const offer = (start: number, end: number, id: number, score: number) => {
-      const sum = score + defined(sums[start])
-      if (defined(starts[end]) >= 0 && !(sum > defined(sums[end]))) return
-      sums[end] = sum
-      starts[end] = start
-      ids[end] = id
-    }
     for (let start = 0; start < word.length; ) {
       const next = start + ((word.codePointAt(start) ?? 0) > 0xffff ? 2 : 1)
+      const before = sums[start]!
       let single = false
-      let { low, high } = this.#firsts.get(word.charCodeAt(start)) ?? none
-      for (let end = start + 1; low < high; end++) {
-        if (this.#lengthOf(low) === end - start) {
-          const id = defined(this.#ids[low])
-          offer(start, end, id, defined(this.#scores[id]))
-          if (end === next) single = true
-          low++
-        }
-        if (end === word.length) break
-        const unit = word.charCodeAt(end)
-        low = this.#from(low, high, end - start, unit)
-        high = this.#after(low, high, end - start, unit)
+      for (let end = start, node = 0; end < word.length; ) {
+        node = trie.child(node, word.charCodeAt(end++))
+        if (node === 0) break
+        const id = trie.idAt(node)
+        if (id < 0) continue
+        if (end === next) single = true
+        const sum = scores[id]! + before
+        // A comparison with NaN, the sum of opposite infinities, is false here as in the reference.
+        if (starts[end]! >= 0 && !(sum > sums[end]!)) continue
+        sums[end] = sum
+        starts[end] = start
+        ids[end] = id
       }
-      if (!single) offer(start, next, this.#unknown, this.#unknownScore)
+      const sum = this.#unknownScore + before
+      if (!single && (starts[next]! < 0 || sum > sums[next]!)) {
+        sums[next] = sum
+        starts[next] = start
+        ids[next] = this.#unknown
+      }
       start = next
     }
   }
 
   #writeUnknown(text: string, into: number[]): void {
     // Characters that are unknown alone may be a piece together.
-    const whole = this.#idOf(text)
+    const whole = this.#trie.idOf(text)
     const bytes = whole === undefined ? this.#bytesOf(text) : undefined
     if (bytes) for (const id of bytes) into.push(id)
     else into.push(whole ?? this.#unknown)
@@ -134,45 +125,7 @@ export class Unigram {
     }
     return ids
   }
-
-  /** Returns the id of a whole text. */
-  #idOf(text: string): number | undefined {
-    let { low, high } = this.#firsts.get(text.charCodeAt(0)) ?? none
-    for (let depth = 1; depth < text.length && low < high; depth++) {
-      const unit = text.charCodeAt(depth)
-      low = this.#from(low, high, depth, unit)
-      high = this.#after(low, high, depth, unit)
-    }
-    return low < high && this.#lengthOf(low) === text.length ? defined(this.#ids[low]) : undefined
-  }
-
-  #lengthOf(index: number): number {
-    return defined(this.#begins[index + 1]) - defined(this.#begins[index])
-  }
-
-  /** Returns a unit of a piece, or -1 behind its end. */
-  #unitOf(index: number, depth: number): number {
-    const place = defined(this.#begins[index]) + depth
-    return place < defined(this.#begins[index + 1]) ? this.#texts.charCodeAt(place) : -1
-  }
-
-  /** Returns the first of the pieces from `low` to `high`, which begin alike, whose unit at a depth is not below `unit`. */
-  #from(low: number, high: number, depth: number, unit: number): number {
-    let [left, right] = [low, high]
-    while (left < right) {
-      const middle = (left + right) >>> 1
-      if (this.#unitOf(middle, depth) < unit) left = middle + 1
-      else right = middle
-    }
-    return left
-  }
-
-  #after(low: number, high: number, depth: number, unit: number): number {
-    return this.#from(low, high, depth, unit + 1)
-  }
 }
-
-const none = { low: 0, high: 0 }
 
 function pathsOf(length: number): Paths {
   return {

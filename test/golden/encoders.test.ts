@@ -162,7 +162,11 @@ test('the folder lowers texts first if it says so, and an unknown tokenizer is r
   await file.read(0, bytes)
   const json = JSON.parse(new TextDecoder().decode(bytes))
   const tokenizers: [object, string][] = [
-    [{ model: { ...json.model, type: 'Unigram' } }, 'its model is "Unigram"; BPE and WordPiece are supported'],
+    [
+      { model: { ...json.model, type: 'WordLevel' } },
+      'its model is "WordLevel"; BPE, WordPiece, Unigram are supported',
+    ],
+    [{ model: { ...json.model, type: 'Unigram' } }, 'its vocab is an object, not a list of pieces'],
     [{ model: { ...json.model, unk_token: 'none' } }, 'its unk_token is "none"'],
     [{ model: { ...json.model, max_input_chars_per_word: 1e9 } }, 'its max_input_chars_per_word'],
     [{ normalizer: { type: 'BertNormalizer', lowercase: 1 } }, 'BertNormalizer has 1'],
