@@ -28,12 +28,11 @@ function checkGrowth({ times }: Growth): void {
 export const lowercase = sequence([replace({ String: 'Σ' }, 'σ'), { type: 'Lowercase' }])
 
 /** White space is Unicode's; the library would strip JavaScript's. */
-function strip({ strip_left: left = false, strip_right: right = false }: Json): Json {
-  for (const side of [left, right])
-    if (typeof side !== 'boolean') throw bad(`Strip has ${show(side)}, not true or false`)
+function strip({ strip_left: left, strip_right: right }: Json): Json {
+  const spaces = '\\p{White_Space}'
   return sequence([
-    ...(left ? [replace({ Regex: '\\A\\p{White_Space}+' }, '')] : []),
-    ...(right ? [replace({ Regex: '(?<!\\p{White_Space})\\p{White_Space}+\\z' }, '')] : []),
+    ...(left ? [replace({ Regex: `\\A${spaces}+` }, '')] : []),
+    ...(right ? [replace({ Regex: `(?<!${spaces})${spaces}+\\z` }, '')] : []),
   ])
 }
 

@@ -15,11 +15,6 @@ const plainTypes = ['Digits', 'Punctuation', 'Whitespace', 'WhitespaceSplit', 'B
 /** Types that lengthen a text: by letters for bytes, or by a mark before each word. */
 const growingTypes = ['ByteLevel', 'Metaspace']
 
-function checkMetaspace({ prepend_scheme: scheme = null, split = null }: Json): void {
-  if (![null, 'always', 'first', 'never'].includes(scheme as string)) throw bad(`prepend_scheme is ${show(scheme)}`)
-  if (typeof (split ?? true) !== 'boolean') throw bad(`split of Metaspace is ${show(split)}, not true or false`)
-}
-
 function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, number>): Json | null {
   if (value === null) return null
   if (!isObject(value)) throw bad(`a pre-tokenizer is ${show(value)}, not an object`)
@@ -38,7 +33,9 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     for (const text of [replacement, written])
       if (typeof text !== 'string' || [...text].length !== 1)
         throw bad(`Metaspace has ${show(text)}, not one character`)
-    if (type === 'Metaspace') checkMetaspace(value)
+    const { prepend_scheme: scheme = 'always', split = true } = value
+    if (!['always', 'first', 'never'].includes(scheme as string) || typeof split !== 'boolean')
+      throw bad(`Metaspace has the prepend_scheme ${show(scheme)} and split ${show(split)}`)
     return value
   }
   if (type === 'Split') {

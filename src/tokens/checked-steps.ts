@@ -29,10 +29,10 @@ export interface MoreTokenizers {
     special: ReadonlySet<number>,
   ): ((word: string, into: number[]) => void) | undefined
   /**
-   * Returns a checked normalizer with steps that the library does not have; undefined for others.
-   * `build` makes the steps of the library.
+   * Returns a checked normalizer that the library does not have, or that has such steps; undefined for
+   * others.
    */
-  normalize?(json: Json | null, build: (json: Json) => Normalize): Normalize | undefined
+  normalize?(json: Json | null): Normalize | undefined
 }
 
 export type Normalize = (text: string) => string

@@ -9,5 +9,5 @@ export const encoderTokenizers: MoreTokenizers = {
   normalizer: (value) => bertTokenizers.normalizer(value) ?? unigramTokenizers.normalizer(value),
   vocabulary: (model) => unigramTokenizers.vocabulary?.(model),
   encoder: (...given) => bertTokenizers.encoder(...given) ?? unigramTokenizers.encoder(...given),
-  normalize: (...given) => unigramTokenizers.normalize?.(...given),
+  normalize: (json) => unigramTokenizers.normalize?.(json),
 }

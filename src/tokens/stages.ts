@@ -80,7 +80,9 @@ export function stagesOf(
   other: Stages['encodeWord'] | undefined,
   more: MoreTokenizers | undefined,
 ): Stages {
-  const normalize = more?.normalize?.(spec.json.normalizer as Json | null, buildNormalizer) ?? normalizerOf(library)
+  const { normalizer } = library
+  const normalize: Normalize | undefined =
+    more?.normalize?.(spec.json.normalizer as Json | null) ?? (normalizer ? (text) => normalizer(text) : undefined)
   const before: [string, AddedToken][] = []
   const after: [string, AddedToken][] = []
   const apart: [string, AddedToken][] = []
@@ -105,23 +107,6 @@ export function stagesOf(
     words: wordsOf(spec, library),
     encodeWord: other ?? (merges ? byIds(spec, vocabulary, merges) : byLibrary(library, vocabulary)),
   }
-}
-
-function normalizerOf({ normalizer }: Library): Normalize | undefined {
-  return normalizer ? (text) => normalizer(text) : undefined
-}
-
-/** Returns one checked normalizer as the library has it. */
-function buildNormalizer(normalizer: Json): Normalize {
-  const json = {
-    normalizer,
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: null,
-    added_tokens: [],
-    model: noModel,
-  }
-  return normalizerOf(new Library(json, {})) ?? ((text) => text)
 }
 
 /** Returns the library's added tokens, which it types more loosely than they are. */

@@ -1,4 +1,5 @@
 /** Tokenizers of XLM-R and its like: pieces with scores, and the charsmap of sentencepiece. */
+import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
@@ -6,7 +7,7 @@ import { packTexts } from '../model/packed-texts.ts'
 import { packVocabulary } from '../model/vocabulary.ts'
 import { Charsmap } from './charsmap.ts'
 import { replace, sequence } from './checked-normalizer.ts'
-import { bad, type MoreTokenizers, type Normalize, unsupported } from './checked-steps.ts'
+import { bad, type MoreTokenizers, unsupported } from './checked-steps.ts'
 import { Unigram } from './unigram.ts'
 
 type Piece = readonly [text: string, score: number]
@@ -31,9 +32,9 @@ export const unigramTokenizers: MoreTokenizers = {
     })
     return (word, into) => unigram.encode(word, into)
   },
-  normalize(json, build) {
+  normalize(json) {
     if (!json || !usesCharsmap(json)) return undefined
-    const steps = stepsOf(json, build)
+    const steps = stepsOf(json)
     return (text) => {
       // A step may put a few characters before a text.
       const most = mostGrowth * (text.length + 64)
@@ -110,10 +111,17 @@ function usesCharsmap({ charsmap, normalizers }: Json): boolean {
 
 type Step = (text: string, most: number) => string
 
-/** Returns the steps: those with a charsmap from here, and the others as `build` makes them. */
-function stepsOf(json: Json, build: (json: Json) => Normalize): Step[] {
-  if (!usesCharsmap(json)) return [build(json)]
+/** Returns the steps: those with a charsmap from here, and the others of the library. */
+function stepsOf(json: Json): Step[] {
+  if (!usesCharsmap(json)) return [libraryStep(json)]
   const { charsmap, normalizers } = json
   if (charsmap instanceof Charsmap) return [(text, most) => charsmap.normalize(text, most)]
-  return (normalizers as readonly (Json | null)[]).flatMap((one) => (one ? stepsOf(one, build) : []))
+  return (normalizers as readonly (Json | null)[]).flatMap((one) => (one ? stepsOf(one) : []))
+}
+
+function libraryStep(normalizer: Json): Step {
+  const model = { type: 'BPE', vocab: {}, merges: [] }
+  const rest = { pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [] }
+  const { normalizer: built } = new Library({ ...rest, model, normalizer }, {})
+  return (text) => (built ? built(text) : text)
 }
