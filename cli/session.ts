@@ -27,10 +27,17 @@ import { UsageError } from './parse.ts'
 import { loadProgress, pullProgress } from './progress.ts'
 import { chunkBytesFor, loadSaved, openSaved, type SavedFile } from './saved.ts'
 import { warn, writeStdout } from './terminal.ts'
+import { checkUse, forVectors, type Use } from './uses.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
   readonly engine: E
+}
+
+/** What a command asks of an engine. */
+export interface Needed extends Partial<LoadOptions> {
+  /** Default `answers`. */
+  readonly use?: Use
 }
 
 /** Returns options to download a model with progress on stderr. `end` clears the progress line. */
@@ -51,14 +58,14 @@ export function ignoring(flags: Flags): { ignoreConfig?: readonly string[] } {
 }
 
 /** Opens an engine as `open` does, or ONNX Runtime for an ONNX export. */
-export async function openAny(
-  flags: Flags,
-  signal: AbortSignal,
-  needed: Partial<LoadOptions> = {},
-): Promise<Loaded<AnyEngine>> {
+export async function openAny(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<Loaded<AnyEngine>> {
   const { model = defaultModel } = flags
   if (await isOnnx(model)) {
     const engine = await openOnnx(model, flags, signal)
+    if (engine.answers === false && needed.use !== 'any') {
+      await engine.close()
+      throw forVectors(model)
+    }
     warn(engine.archive)
     return { model, engine }
   }
@@ -103,7 +110,11 @@ async function openReader(
 }
 
 /** Opens the engine that the flags select; `needed` has defaults for flags that are not set. */
-export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
+export async function open(
+  flags: Flags,
+  signal: AbortSignal,
+  { use = 'answers', onOpen, ...needed }: Needed = {},
+): Promise<Loaded> {
   const model = flags.model ?? defaultModel
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
@@ -128,6 +139,10 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...predicting,
       ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
+      onOpen: (archive) => {
+        checkUse(model, archive, use)
+        onOpen?.(archive)
+      },
       onProgress: (done, total) => {
         pull.end()
         loading.update(done, total)

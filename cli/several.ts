@@ -93,7 +93,7 @@ async function checkedModel(
     load: async ({ signal }) => {
       // The pool has made room; what was unloaded for it may still count as used.
       const room = () => Number.POSITIVE_INFINITY
-      const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), room, signal })
+      const { engine } = await openAny(own, signal, { use: 'any', ...(await servingOptions(own)), room, signal })
       return engine
     },
   }

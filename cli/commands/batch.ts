@@ -45,7 +45,7 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
       // One model after another, so that only one is in memory, and its passes are full.
       for (const { model: file, name: model } of models) {
         const kvTokens = Math.max(16_384, 2 * (flags.context ?? 0))
-        const { engine } = await open({ ...flags, model: file }, signal, { kvTokens })
+        const { engine } = await open({ ...flags, model: file }, signal, { use: 'chat', kvTokens })
         const before = counts
         try {
           const own = await runBatch({

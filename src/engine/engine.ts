@@ -118,6 +118,7 @@ export class Engine implements TextService {
     let backend = checked.backend
     try {
       const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
+      await checked.onOpen?.(archive)
       // Created before the weights are read, so that its garbage is collected before memory gets
       // scarce.
       const tokenizer = createTokenizer(archive.tokenizer)

@@ -132,10 +132,10 @@ export function withoutAnswers({ architecture }: ModelConfig): ForetokenError {
  */
 const wholeNumbers = {
   layers: 1024, // 126: Llama 3.1 405B
-  hidden: 1 << 16, // 16,384: Llama 3.1 405B
+  hidden: limits.width,
   headDim: 256, // 256: Gemma; also the limit of the kernels
   vocab: limits.tokens,
-  maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
+  maxContext: limits.context,
 } as const
 
 /** Returns a number of layers, before lists are made of that length. Throws `bad_model`. */

@@ -25,7 +25,13 @@ import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
-import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
+import {
+  checkedRequest,
+  contextOf,
+  type GenerateOptions,
+  type GenerateRequest,
+  type ManyOptions,
+} from '../engine/options.ts'
 import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
@@ -120,13 +126,13 @@ export class OrtEngine implements TextService {
     }: OrtEngineOptions,
     begun: number,
   ) {
-    const { name, config, tokenizer } = description
+    const { name, tokenizer } = description
     const encoder = 'embed' in model ? model : undefined
     const decoder = 'embed' in model ? undefined : model
     if (reader && decoder) checkReader(name, reader, decoder)
     this.archive = { ...description, tensors: new Map(), fingerprint: '' }
     this.tokenizer = createTokenizer(tokenizer, encoder?.tokenizers)
-    this.context = Math.min(context ?? 4096, config.maxContext)
+    this.context = withArguments('OrtEngine.load', () => contextOf(description, context))
     this.guides = guides && new LazyGuides(guides, this.archive, this.tokenizer)
     this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, encoder ? undefined : spawnText)
     this.backend = {

@@ -60,16 +60,25 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
   // An .onnx file alone is enough if the Rust core has the same model.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
-  const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  if (!isWhole(vocab, 1, limits.tokens) || !isWhole(maxContext, 1))
+  const checked = (key: string, value: unknown, least: number, most: number): number => {
+    if (isWhole(value, least, most)) return value
     throw new ForetokenError(
       'bad_model',
-      `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
-        "is it a causal language model's?",
+      `${files.name}/config.json: ${key} is ${show(value)}; expected a whole number from ${least} to ${most}: take the config.json of the export`,
     )
+  }
+  const vocab = checked('vocab_size', json.vocab_size, 1, limits.tokens)
+  const maxContext = checked('max_position_embeddings', json.max_position_embeddings ?? 4096, 2, limits.context)
   // The cost of a prediction is computed from the reader's shapes.
-  const { hidden_size: width = json.dim ?? json.d_model, model_type: architecture = 'ONNX' } = json
-  const shape = { ...(isWhole(width, 1) && { hidden: width }), architecture: String(architecture) }
+  const widthKey = ['hidden_size', 'dim', 'd_model'].find((key) => (json[key] ?? undefined) !== undefined)
+  const hidden = widthKey === undefined ? undefined : checked(widthKey, json[widthKey], 1, limits.width)
+  const { model_type: architecture = 'ONNX' } = json
+  if (typeof architecture !== 'string')
+    throw new ForetokenError(
+      'bad_model',
+      `${files.name}/config.json: model_type is ${show(architecture)}, not a name: take the config.json of the export`,
+    )
+  const shape = { ...(hidden !== undefined && { hidden }), architecture }
   const config = { ...shape, ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)

@@ -105,6 +105,7 @@ describe('embeddings', () => {
     ['an id outside the vocabulary', [[1, 99_999]], {}, /99999 is not a token id/],
     ['an empty text', ['a', ''], {}, /text 1 has no tokens/],
     ['an empty list of ids', [[]], {}, /text 0 has no tokens/],
+    ['a text alone beyond the context', 'long '.repeat(300), {}, /^the text has more than 1024 tokens/],
     ['a text beyond the context', ['a', 'long '.repeat(300)], {}, /text 1 has more than 1024 tokens/],
     ['too many dimensions', 'a', { dimensions: 257 }, /dimensions is 257; it must be a whole number from 1 to 256/],
     ['no dimension', 'a', { dimensions: 0 }, /from 1 to 256/],

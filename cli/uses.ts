@@ -1,0 +1,29 @@
+/** What a command does with a model, and the refusal of a model that cannot do it, by its header. */
+import { ForetokenError, type ModelArchive, specOf } from '../node/index.ts'
+
+/**
+ * `answers` needs scores of next tokens, `chat` answers that mean something: models that were trained
+ * for embeddings or to rank may still give some. `any` leaves the choice to the command.
+ */
+export type Use = 'answers' | 'chat' | 'any'
+
+/** Throws `unsupported` for a model that is not for a use. The message names the command that is. */
+export function checkUse(model: string, { config, embedding }: ModelArchive, use: Use): void {
+  if (use === 'any') return
+  if (specOf(config).layers.some(({ attention }) => attention.bothWays)) throw forVectors(model)
+  if (use === 'answers') return
+  if (embedding?.ranks)
+    throw new ForetokenError(
+      'unsupported',
+      `${model} is a reranker, which answers nothing: foretoken serve -m ${model}, and POST /v1/rerank`,
+    )
+  if (embedding?.pooling) throw forVectors(model)
+}
+
+/** Returns the refusal of a model that makes embeddings. */
+export function forVectors(model: string): ForetokenError {
+  return new ForetokenError(
+    'unsupported',
+    `${model} makes embeddings and no answers: foretoken embed -m ${model} "some text"`,
+  )
+}
