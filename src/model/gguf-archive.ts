@@ -4,10 +4,11 @@ import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
-import { checkConfig } from './config.ts'
+import { type ConfigNames, checkConfig } from './config.ts'
 import { embeddingOfGguf } from './embedding-spec.ts'
 import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
+import { plainGgufNames } from './families/plain.ts'
 import { fingerprint } from './fingerprint.ts'
 import { readGguf } from './gguf.ts'
 import type { GgufTensor } from './gguf-tensors.ts'
@@ -80,14 +81,15 @@ async function configOf(
     )
   const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
-  const plain = checkConfig(await form.read(metadata, found), where)
+  const names = namesOf(metadata, form)
+  const plain = checkConfig(await form.read(metadata, found), where, names)
   const { headDim } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
   if (values !== headDim || turned !== (plain.ropeTurned ?? headDim))
     throw new ForetokenError(
       'unsupported',
-      `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
+      `${where}: heads of ${headDim} with values of ${values} (${form.name}.attention.value_length) and RoPE over ${turned} (${names.ropeTurned})`,
     )
   checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where, form.keys)
   const factorsOf = async (name: string) => {
@@ -95,8 +97,10 @@ async function configOf(
     return factors && (await readFloats(factors, (plain.ropeTurned ?? headDim) / 2))
   }
   const scaling = {
+    prefix: `${form.name}.`,
     type: metadata.value(`${form.name}.rope.scaling.type`),
-    factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
+    factor: optional('rope.scaling.factor'),
+    older: optional('rope.scale_linear'),
     factors: await factorsOf(frequencies),
     short: await factorsOf(short),
     long: await factorsOf(long),
@@ -105,7 +109,17 @@ async function configOf(
   }
   const scaled = { ...plain, ...scalingOfGguf(scaling, plain, where) }
   const windows = windowsIn(windowsOf(metadata, form, scaled), scaled.maxContext)
-  return { config: checkConfig({ ...scaled, ...windows }, where), form }
+  return { config: checkConfig({ ...scaled, ...windows }, where, names), form }
+}
+
+/** Returns the keys that give the fields of a config, for messages. */
+function namesOf(metadata: MetadataReader, { name, names }: GgufForm): ConfigNames {
+  const entries = Object.entries({ ...plainGgufNames, ...names }).map(([field, key]) => [field, `${name}.${key}`])
+  const all: ConfigNames = Object.fromEntries(entries)
+  // A size of heads that the file does not say follows from two that it does.
+  return metadata.value(`${name}.attention.key_length`) === undefined
+    ? { ...all, headDim: `${all.hidden} / ${all.heads}` }
+    : all
 }
 
 /**

@@ -5,6 +5,7 @@ import { functionOf, listOf, textOf, withArguments, wrong } from '../base/checks
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { type Checks, checkedFields, wholeFrom } from '../base/fields.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { withAdvice } from './advice.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
 import { ignoredKeysOf } from './ignored-keys.ts'
@@ -47,7 +48,7 @@ export async function openModel(files: ModelFiles, options: OpenOptions = {}): P
     )
   } catch (error) {
     // The caller's sources may throw anything.
-    throw asForetokenError(error, 'io', 'reading the model')
+    throw withAdvice(asForetokenError(error, 'io', 'reading the model'))
   }
 }
 

@@ -42,7 +42,8 @@ export async function readTokenizer(
   const spec = {
     json,
     config: settings,
-    chatTemplate: typeof template === 'string' ? template : defaultTemplate(template),
+    // An empty one would make every prompt empty.
+    chatTemplate: (typeof template === 'string' ? template : defaultTemplate(template)) || undefined,
     bosToken,
     eosToken,
     eosIds,

@@ -72,13 +72,13 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
   // The cost of a prediction is computed from the reader's shapes.
   const widthKey = ['hidden_size', 'dim', 'd_model'].find((key) => (json[key] ?? undefined) !== undefined)
   const hidden = widthKey === undefined ? undefined : checked(widthKey, json[widthKey], 1, limits.width)
-  const { model_type: architecture = 'ONNX' } = json
-  if (typeof architecture !== 'string')
+  const { model_type: kind = 'ONNX' } = json
+  if (typeof kind !== 'string')
     throw new ForetokenError(
       'bad_model',
-      `${files.name}/config.json: model_type is ${show(architecture)}, not a name: take the config.json of the export`,
+      `${files.name}/config.json: model_type is ${show(kind)}, not a name: take the config.json of the export`,
     )
-  const shape = { ...(hidden !== undefined && { hidden }), architecture }
+  const shape = { ...(hidden !== undefined && { hidden }), architecture: kind }
   const config = { ...shape, ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)

@@ -6,7 +6,7 @@
 import { ForetokenError } from '../../base/errors.ts'
 import type { LayerSpec, ModelConfig, TensorInfo } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
-import { numberOf } from '../config.ts'
+import { numberOf, positiveOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
 import type { MetadataReader } from '../metadata.ts'
 import { is } from '../neutral.ts'
@@ -66,7 +66,7 @@ export function gemmaConfig({ name, softCaps }: GemmaShape, json: Json, where: s
   }
   const attention = optional('attn_logit_softcapping', softCaps.attention)
   const logits = optional('final_logit_softcapping', softCaps.logits)
-  const scalar = numberOf(json, 'query_pre_attn_scalar', where, config.headDim)
+  const scalar = positiveOf(json, 'query_pre_attn_scalar', where, config.headDim)
   return { ...config, ...scaled(config, scalar), ...caps(attention, logits) }
 }
 
@@ -99,8 +99,11 @@ export function gemmaGguf(
   tensors: ReadonlyMap<string, TensorInfo>,
 ): ModelConfig {
   const config = plainGgufConfig(name, 'half', metadata, tensors)
-  const optional = (key: string, otherwise?: number) =>
-    (metadata.optionalNumber(`${name}.${key}`) ?? otherwise) || undefined
+  const optional = (key: string, otherwise?: number) => {
+    const value = metadata.optionalNumber(`${name}.${key}`) ?? otherwise
+    // Not `||`, which would take NaN for none as well.
+    return value === 0 ? undefined : value
+  }
   const { layers, hidden, heads, headDim } = config
   const attention = optional('attn_logit_softcapping', softCaps.attention)
   const logits = optional('final_logit_softcapping', softCaps.logits)
