@@ -89,7 +89,9 @@ async function promptsOf(files: ModelFiles): Promise<Pick<EmbeddingSpec, 'prompt
   if (prompts !== undefined && prompts !== null && !(isObject(prompts) && Object.values(prompts).every(isText)))
     throw new ForetokenError('bad_model', `${where}: prompts is ${show(prompts)}, not texts by name`)
   const texts = (prompts ?? {}) as Record<string, string>
-  if (typeof name !== 'string') return { prompts: texts }
+  if (name === undefined || name === null) return { prompts: texts }
+  if (typeof name !== 'string')
+    throw new ForetokenError('bad_model', `${where}: default_prompt_name is ${show(name)}, not the name of a prompt`)
   if (!Object.hasOwn(texts, name))
     throw new ForetokenError(
       'bad_model',

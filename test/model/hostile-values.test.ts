@@ -180,3 +180,44 @@ async function copied(file: Uint8Array) {
   })
   return { metadata, tensors }
 }
+
+describe('keys of the files of sentence-transformers', () => {
+  // What none of our readers uses: a width that follows from the model, and the kind of a comparison.
+  const unread = /word_embedding_dimension|similarity_fn_name|idx|name=|__version__/
+
+  test.each([
+    ['embedding-qwen3', ['1_Pooling/config.json', 'config_sentence_transformers.json', 'modules.json']],
+    ['gemma-embedding', ['1_Pooling/config.json', '2_Dense/config.json', 'modules.json']],
+  ])('tiny-%s', async (name, changed) => {
+    const { files, open, close } = await folderFiles(vectors(`tiny-${name}`))
+    const bytes: Record<string, Uint8Array> = {}
+    for (const file of files.filter((file) => !/golden\.json$/.test(file))) {
+      const source = await open(file)
+      bytes[file] = new Uint8Array(source.size)
+      await source.read(0, bytes[file])
+    }
+    await close()
+    const base = JSON.stringify((await openModel(memoryFiles(name, bytes))).embedding)
+    const complaints: string[] = []
+    const mark = '"a hostile value"'
+    for (const file of changed) {
+      const whole = JSON.parse(new TextDecoder().decode(bytes[file]))
+      const places: [string, unknown][] = Array.isArray(whole)
+        ? ['path', 'type'].map((key) => [key, whole.map((one, at) => (at === 1 ? { ...one, [key]: 'M' } : one))])
+        : Object.keys(whole).map((key) => [key, { ...whole, [key]: 'M' }])
+      for (const [key, place] of places)
+        for (const value of hostile) {
+          const text = JSON.stringify(place).replace('"M"', mark).replace(mark, value)
+          const put = memoryFiles(name, { ...bytes, [file]: new TextEncoder().encode(text) })
+          const { embedding } = await openModel(put)
+          const said = `${file} ${key}=${value}`
+          if (/prompts=(null|\{\})$/.test(said)) continue
+          const isNamed = embedding?.refused?.includes(key) || embedding?.refused?.includes(file)
+          if (!isNamed && JSON.stringify(embedding) !== base) complaints.push(`${said} ${JSON.stringify(embedding)}`)
+          else if (!isNamed && value !== 'null' && !unread.test(said) && JSON.stringify(whole[key]) !== value)
+            complaints.push(`${said} is silent`)
+        }
+    }
+    expect(complaints).toEqual([])
+  })
+})

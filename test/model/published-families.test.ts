@@ -209,6 +209,13 @@ describe('a published config.json', () => {
     expect(spec.layers.map(({ rope }) => rope?.divisors?.[0])).toEqual([...new Array(5).fill(undefined), 8, undefined])
   })
 
+  test('has a cap of logits and none of scores, whatever its file says, as in transformers', async () => {
+    const said = async (change: Config) => (await opened('tiny-gemma3', { ...gemma3, ...change })).config
+    const base = await said({ final_logit_softcapping: 30 })
+    expect(base.logitSoftCap).toBe(30)
+    expect(await said({ final_logit_softcapping: 30, attn_logit_softcapping: 50 })).toEqual(base)
+  })
+
   test('of Gemma 3 with a window as long as its context keeps the fast rotation of its layers', async () => {
     const { config, spec } = await opened('tiny-gemma3', { ...gemma3, sliding_window: 32_768 })
     expect(config.windows).toBeUndefined()
