@@ -27,7 +27,7 @@ import { UsageError } from './parse.ts'
 import { loadProgress, pullProgress } from './progress.ts'
 import { chunkBytesFor, loadSaved, openSaved, type SavedFile } from './saved.ts'
 import { warn, writeStdout } from './terminal.ts'
-import { checkUse, forVectors, type Use } from './uses.ts'
+import { checkIgnored, checkUse, forVectors, type Use } from './uses.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
@@ -141,6 +141,8 @@ export async function open(
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onOpen: (archive) => {
         checkUse(model, archive, use)
+        // A key may be that of the auxiliary model alone.
+        if (auxiliary === undefined) checkIgnored(archive)
         onOpen?.(archive)
       },
       onProgress: (done, total) => {

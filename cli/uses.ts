@@ -27,3 +27,18 @@ export function forVectors(model: string): ForetokenError {
     `${model} makes embeddings and no answers: foretoken embed -m ${model} "some text"`,
   )
 }
+
+/**
+ * Throws `bad_argument` for a name of `--ignore-config` without which the model would be run as well: a
+ * mistyped one, or one whose key is not refused and would be missed.
+ */
+export function checkIgnored({ name, ignored }: Pick<ModelArchive, 'name' | 'ignored'>): void {
+  const [needless] = ignored?.needless ?? []
+  if (needless === undefined) return
+  const { refused = [] } = ignored ?? {}
+  const others = refused.length > 0 ? `those that are: ${refused.join(', ')}` : 'it has none that is'
+  throw new ForetokenError(
+    'bad_argument',
+    `--ignore-config ${needless}: ${name} has no key of this name that is refused (${others}); leave it out`,
+  )
+}

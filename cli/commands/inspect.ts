@@ -7,6 +7,7 @@ import { assentTo } from '../assent.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'
+import { checkIgnored } from '../uses.ts'
 
 export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 1) throw new UsageError('inspect takes one model')
@@ -16,6 +17,7 @@ export async function inspect({ flags, operands }: Invocation, signal: AbortSign
   const files = await modelFiles(model, options).finally(end)
   try {
     const archive = await openModel(files, ignoring(flags))
+    checkIgnored(archive)
     warn(archive)
     const facts = { model, ...describe(archive) }
     const report = { ...facts, memory: memoryPlan(facts) }

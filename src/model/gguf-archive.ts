@@ -13,7 +13,7 @@ import { fingerprint } from './fingerprint.ts'
 import { readGguf } from './gguf.ts'
 import type { GgufTensor } from './gguf-tensors.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
-import { withoutMetadata } from './ignored-keys.ts'
+import { ignoredWarning, ignoring, keysOfMetadata, withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
 import { MetadataReader } from './metadata.ts'
@@ -32,8 +32,9 @@ const ranks = 'cls.output.weight'
 export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = await readGguf(source)
   const prefix = `${gguf.metadata.get('general.architecture')}.`
-  const { metadata: kept, warnings } = withoutMetadata(gguf.metadata, prefix, ignored, source.name)
-  const metadata = new MetadataReader(kept, source.name)
+  const dropped = keysOfMetadata(gguf.metadata, prefix, ignored)
+  const without = (keys: ReadonlySet<string>) => new MetadataReader(withoutMetadata(gguf.metadata, keys), source.name)
+  const metadata = without(new Set(dropped.map(({ key }) => key)))
   if ((metadata.optionalNumber('split.count') ?? 1) > 1)
     throw new ForetokenError(
       'unsupported',
@@ -58,8 +59,9 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenizer: spec,
     embedding,
     tokenless,
+    ...(await ignoring(ignored, dropped, (keys) => configOf(without(keys), found))),
     warnings: [
-      ...warnings,
+      ...ignoredWarning(dropped, source.name),
       ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),

@@ -9,7 +9,7 @@ import { embeddingOfFolder } from './embedding-spec.ts'
 import { familyOf, huggingFaceFormOf } from './families/index.ts'
 import { plainNames } from './families/plain.ts'
 import { fingerprint } from './fingerprint.ts'
-import { withoutKeys } from './ignored-keys.ts'
+import { ignoredWarning, ignoring, keysOfJson, withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
@@ -26,17 +26,18 @@ const headName = 'lm_head.weight'
 export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const where = `${files.name}/config.json`
   const whole = await readJson(await files.open('config.json'), jsonBounds.config)
-  const { json, warnings } = withoutKeys(whole, ignored, where)
+  const found = keysOfJson(whole, ignored)
+  const json = withoutKeys(whole, new Set(found.map(({ key }) => key)))
   const { config: said, tied, names } = configOf(json, where)
-  const { found, bare } = prefixed(await readShards(files))
+  const { found: stored, bare } = prefixed(await readShards(files))
   const modules = await modulesOfFolder(files)
-  for (const layer of modules.dense) found.set(layer.name, layer)
+  for (const layer of modules.dense) stored.set(layer.name, layer)
   const headless = bare && tied === false
-  const head = await headOf(found, said, headless ? true : tied, where)
+  const head = await headOf(stored, said, headless ? true : tied, where)
   const dense = modules.dense.map(({ rows }) => rows)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied, ...(dense.length > 0 && { dense }) }, where, names)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
-  const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
+  const tensors = nameTensors(config, stored, 'huggingFace', files.name, ignore)
   const tokenizer = await readTokenizer(files, json, config.vocab)
   const { spec } = tokenizer
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
@@ -48,8 +49,9 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     tokenizer: spec,
     embedding: await embeddingOfFolder(files, spec, config.vocab, modules.pooling),
     tokenless,
+    ...(await ignoring(ignored, found, (keys) => configOf(withoutKeys(whole, keys), where))),
     warnings: [
-      ...warnings,
+      ...ignoredWarning(found, where),
       ...(headless ? [withoutHead(files.name)] : []),
       ...head.warnings,
       ...tokenizer.warnings,

@@ -21,7 +21,8 @@ export interface OpenOptions {
   /**
    * Keys of the configuration to ignore, such as `['new_key']` of a config.json or
    * `['llama.new_key']` of a GGUF: keys that would be refused because they may change the
-   * computation. Absent keys are allowed.
+   * computation. The architecture, or the name of the object that a key is in, may be left out.
+   * Absent keys are allowed; `ModelArchive.ignored` tells them.
    */
   readonly ignoreConfig?: readonly string[] | undefined
 }

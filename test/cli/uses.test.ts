@@ -9,15 +9,16 @@ import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const vectors = fileURLToPath(new URL('../vectors/', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-uses-'))
-const [answers, embedder, ranks, lines] = ['answers.gguf', 'embedder.gguf', 'ranks.gguf', 'in.jsonl'].map((name) =>
-  join(folder, name),
-) as [string, string, string, string]
+const [answers, embedder, ranks, odd, lines] = [
+  ...['answers.gguf', 'embedder.gguf', 'ranks.gguf', 'odd.gguf', 'in.jsonl'],
+].map((name) => join(folder, name)) as [string, string, string, string, string]
 const bothWays = join(vectors, 'tiny-gemma-embedding/gguf/tiny-gemma-embedding-f16.gguf')
 const encoder = join(vectors, 'tiny-bert-onnx')
 beforeAll(() => {
   writeFileSync(answers, tinyGguf())
   writeFileSync(embedder, tinyGguf({ metadata: { 'llama.pooling_type': { u32: 3 } } }))
   writeFileSync(ranks, tinyGguf({ metadata: { 'llama.pooling_type': { u32: 4 } } }))
+  writeFileSync(odd, tinyGguf({ metadata: { 'llama.new_thing': { u32: 3 }, 'llama.rope.freq_base': { f32: 5e4 } } }))
   writeFileSync(lines, '{"id":"a","prompt":"b"}\n')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -81,4 +82,26 @@ test('a model for answers is refused by embed before its weights are read, unles
     err: expect.stringMatching(/not an embedding model.*choose a pooling/),
   })
   expect((await runCli(folder, ['embed', '-m', answers, '--pooling', 'mean', 'hi'])).code).toBe(0)
+})
+
+describe('--ignore-config', () => {
+  const commands: Case[] = [
+    ['run', (model) => ['run', '-m', model, '-n', '1', 'hi']],
+    ['inspect', (model) => ['inspect', model]],
+    ['tokenize', (model) => ['tokenize', '-m', model, 'hi']],
+    ['deploy-prep', (model) => ['deploy-prep', '-m', model, '--out', join(folder, 'worker')]],
+  ]
+  test.each(commands)('of %s takes the short name of a key, and refuses one that is not needed', async (_, args) => {
+    const good = await runCli(folder, [...args(odd), '--ignore-config', 'new_thing'])
+    expect({ code: good.code, err: good.err }).toMatchObject({ code: 0, err: expect.stringContaining('ignored, as') })
+    for (const name of ['rope.freq_base', 'new_thin']) {
+      const ignored = ['--ignore-config', 'llama.new_thing', '--ignore-config', name]
+      const { code, err } = await runCli(folder, [...args(odd), ...ignored])
+      expect(err).toContain(`--ignore-config ${name}: `)
+      expect(err).toMatch(/no key of this name that is refused \(those that are: llama\.new_thing\); leave it out/)
+      expect(code).toBe(1)
+    }
+    const { err } = await runCli(folder, [...args(answers), '--ignore-config', 'new_thing'])
+    expect(err).toMatch(/it has none that is\); leave it out \(bad_argument\)/)
+  })
 })
