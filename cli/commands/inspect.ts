@@ -47,7 +47,8 @@ function describe(archive: ModelArchive) {
     add_bos: addBos,
     chat_template: chatTemplate !== undefined,
   }
-  return { fingerprint: archive.fingerprint, config: archive.config, ...all, types, tokenizer }
+  const licence = archive.licence === undefined ? {} : { licence: archive.licence }
+  return { fingerprint: archive.fingerprint, config: archive.config, ...all, types, tokenizer, ...licence }
 }
 
 type Facts = ReturnType<typeof describe>
@@ -97,6 +98,7 @@ function table(report: Facts & { model: string; memory: ReturnType<typeof memory
       `${size(kv.bytes_per_token)} a token, ${size(kv.at_1024)} at 1,024`,
     ]),
     ['fingerprint', report.fingerprint],
+    ...(report.licence === undefined ? [] : [['licence', report.licence] as [string, string]]),
   ]
   return rows.map(([title, value]) => `${title.padEnd(13)} ${name(value)}`).join('\n')
 }

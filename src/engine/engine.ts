@@ -27,6 +27,7 @@ import { Workbench } from '../fit/workbench.ts'
 import { ChunkStore } from '../kv/chunk-store.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
+import { withAdvice } from '../model/advice.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
@@ -135,7 +136,8 @@ export class Engine implements TextService {
       return new Engine(warned, { tokenizer, prompts, guides }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
-      throw asForetokenError(error)
+      const failure = asForetokenError(error)
+      throw failure.code === 'bad_model' ? withAdvice(failure) : failure
     }
   }
 

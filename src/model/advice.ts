@@ -3,6 +3,7 @@ import { ForetokenError } from '../base/errors.ts'
 
 const advice: Readonly<Record<string, string>> = {
   bad_model: 'correct the file, or get it again',
+  not_found: 'get the model again with all of its files',
   unsupported: 'use another model, or another file of this one',
 }
 

@@ -10,7 +10,7 @@ import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
 import { plainGgufNames } from './families/plain.ts'
 import { fingerprint } from './fingerprint.ts'
-import { readGguf } from './gguf.ts'
+import { type Gguf, readGguf } from './gguf.ts'
 import type { GgufTensor } from './gguf-tensors.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
 import { ignoredWarning, ignoring, keysOfMetadata, withoutMetadata } from './ignored-keys.ts'
@@ -59,6 +59,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenizer: spec,
     embedding,
     tokenless,
+    ...licenceOf(gguf.metadata),
     ...(await ignoring(ignored, dropped, (keys) => configOf(without(keys), found))),
     warnings: [
       ...ignoredWarning(dropped, source.name),
@@ -70,6 +71,13 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
   }
 }
 
+/** Returns the licence that the metadata of a GGUF names; nothing for what is no text. */
+export function licenceOf(metadata: Gguf['metadata']): Pick<ModelArchive, 'licence'> {
+  const said = ['general.license', 'general.license.name', 'general.license.link'].map((key) => metadata.get(key))
+  const texts = said.filter((text) => typeof text === 'string' && text.trim() !== '')
+  return texts.length === 0 ? {} : { licence: [...new Set(texts)].join(', ').slice(0, 200) }
+}
+
 async function configOf(
   metadata: MetadataReader,
   found: ReadonlyMap<string, TensorInfo>,
@@ -79,7 +87,7 @@ async function configOf(
   if (name === 'clip')
     throw new ForetokenError(
       'unsupported',
-      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model beside it`,
+      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model itself, which is published beside it without mmproj in its name`,
     )
   const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)

@@ -68,10 +68,24 @@ export function checkedFiles(files: ModelFiles): ModelFiles {
   }
 }
 
+/** Whether a GGUF is the part of a model that reads images, by the name that llama.cpp gives it. */
+export function isProjector(file: string): boolean {
+  return /(^|[-_./])mmproj[^/]*\.gguf$/i.test(file)
+}
+
 async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
-  const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  const all = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  const models = all.filter((file) => !isProjector(file))
+  // A projector alone is refused by what it holds.
+  const gguf = models.length > 0 ? models : all
   const [only] = gguf
-  if (only !== undefined && gguf.length === 1) return openGguf(files.name, await files.open(only), ignored)
+  if (only !== undefined && gguf.length === 1) {
+    const archive = await openGguf(files.name, await files.open(only), ignored)
+    const unused = all.filter((file) => file !== only)
+    if (unused.length === 0) return archive
+    const warning = `${files.name}: ${unused.join(', ')} is for images and not used: only the text of ${only} is run`
+    return { ...archive, warnings: [...archive.warnings, warning] }
+  }
   if (gguf.length > 1)
     throw new ForetokenError(
       'unsupported',
@@ -90,6 +104,6 @@ async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<
   if (files.files.includes('config.json')) return openHuggingFace(files, ignored)
   throw new ForetokenError(
     'not_found',
-    `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,
+    `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'}); name a .gguf file, or the folder of a model`,
   )
 }

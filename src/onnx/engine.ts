@@ -35,6 +35,7 @@ import {
 import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
+import { withAdvice } from '../model/advice.ts'
 import { withoutAnswers } from '../model/config.ts'
 import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
@@ -107,7 +108,7 @@ export class OrtEngine implements TextService {
       return new OrtEngine(encoder.description, encoder, options, begun)
     } catch (error) {
       await session?.release?.()
-      throw asForetokenError(error, 'io', 'reading the model')
+      throw withAdvice(asForetokenError(error, 'io', 'reading the model'))
     }
   }
 
