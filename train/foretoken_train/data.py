@@ -48,7 +48,7 @@ class Corpus:
         draw = random.Random(seed)
         shares = {"text": 0.25, "chat": 0.15, "passage": 0.15, "documents": 0.25, "recall": 0.2}
         if self.answered:
-            shares = {"text": 0.2, "chat": 0.1, "passage": 0.1, "documents": 0.1, "recall": 0.15, "answered": 0.35}
+            shares = {"text": 0.2, "chat": 0.05, "passage": 0.05, "documents": 0.1, "recall": 0.3, "answered": 0.3}
         while True:
             length = draw.choice((longest, longest, longest // 2, draw.randint(160, longest)))
             kind = draw.choices(list(shares), list(shares.values()))[0]
