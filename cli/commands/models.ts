@@ -36,7 +36,9 @@ async function licenceOfFiles(files: readonly { readonly path: string }[]): Prom
   }
 }
 
-export async function ls({ flags }: Invocation): Promise<void> {
+export async function ls({ flags, operands }: Invocation): Promise<void> {
+  if (operands.length > 0)
+    throw new UsageError(`ls takes no operands; to see one model: foretoken inspect ${operands[0]}`)
   const models = await listModels()
   if (flags.available) return listAvailable(flags.json ?? false)
   if (flags.json) {

@@ -11,7 +11,7 @@ export function ignoredKeysOf(keys: readonly string[] = []): ReadonlySet<string>
   if (!Array.isArray(keys) || keys.length > mostKeys || !keys.every((key) => typeof key === 'string' && key !== ''))
     throw new ForetokenError(
       'bad_argument',
-      `ignoreConfig is ${show(keys)}; it takes at most ${mostKeys} names of keys, such as ['new_key', 'rope_scaling.new_key']`,
+      `ignoreConfig ${Array.isArray(keys) && keys.length <= mostKeys ? `has ${show(keys.find((key) => typeof key !== 'string' || key === ''))}` : `is ${show(keys)}`}; it takes at most ${mostKeys} names of keys, such as ['new_key', 'rope_scaling.new_key']`,
     )
   return new Set(keys)
 }

@@ -105,3 +105,8 @@ describe('--ignore-config', () => {
     expect(err).toMatch(/it has none that is\); leave it out \(bad_argument\)/)
   })
 })
+
+test('ls refuses a name, and says what shows one model', async () => {
+  const { code, err } = await runCli(folder, ['ls', 'qwen'])
+  expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining('foretoken inspect qwen') })
+})
