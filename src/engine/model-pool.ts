@@ -210,7 +210,7 @@ export class ModelPool<C = undefined> {
       missing > 0
         ? `${slot.name} takes about ${megabytes(bytes)}; ${megabytes(free)} are free` +
             `${held > 0 ? `, and ${megabytes(held)} more without the other models` : ''}, so ${megabytes(missing)} are ` +
-            'missing; use a smaller model, or one in fewer bits'
+            `missing; ${slot.model?.advice?.(free + held) ?? 'use a smaller model, or one in fewer bits'}`
         : `${slot.name} would be one model more than the ${this.#keep} to keep, which can't be unloaded`,
     )
   }
@@ -239,6 +239,7 @@ export class ModelPool<C = undefined> {
       if (!isAnyEngine(engine)) throw wrong(`what the load of ${slot.name} gives`, 'an engine', engine)
       slot.engine = engine
       slot.state = 'loaded'
+      slot.failure = undefined
       slot.loads++
       slot.lastUse = ++this.#turn
       // Whoever asked may have left.
@@ -252,6 +253,7 @@ export class ModelPool<C = undefined> {
 
   #fail(slot: PoolSlot<C>, error: unknown): void {
     const failure = asForetokenError(error, 'io', `${slot.name} could not be loaded`)
+    slot.failure = failure
     for (const waiter of [...slot.waiters]) waiter.fail(failure)
   }
 
