@@ -1,19 +1,11 @@
 /** Several models in one server: each is fetched before the server starts, and loaded when it is used. */
 import type { HostContext } from '../edge/node.ts'
-import {
-  availableMemory,
-  isOnnx,
-  ModelPool,
-  modelFiles,
-  neededBytes,
-  type PooledModel,
-  reclaimMemory,
-} from '../node/index.ts'
-import { assentTo } from './assent.ts'
+import { availableMemory, ModelPool, type PooledModel, reclaimMemory } from '../node/index.ts'
+import { requireMemory } from '../node/memory.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { displayName, servingOptions } from './serving.ts'
-import { ignoring, openAny, pulling } from './session.ts'
+import { checkAny, openAny } from './session.ts'
 
 /** A model as the command line names it, and as clients do. */
 export interface Named {
@@ -44,7 +36,7 @@ export function namesOf(models: readonly string[]): readonly Named[] {
 }
 
 /**
- * Fetches what is not here, after asking, checks each model's header, and resolves with the pool.
+ * Fetches what is not here, after asking, checks each model as a load does, and resolves with the pool.
  * Rejects with what the checks of a model reject with.
  */
 export async function openPool(
@@ -53,7 +45,12 @@ export async function openPool(
   signal: AbortSignal,
 ): Promise<ModelPool<HostContext>> {
   const flag = ofOneModel.find((one) => flags[one] !== undefined)
-  if (flag) throw new UsageError(`--${flag} belongs to one model, and this server has ${models.length}`)
+  if (flag)
+    throw new UsageError(
+      models.length > 1
+        ? `--${flag} belongs to one model, and this server has ${models.length}`
+        : `--${flag} does not work with --keep and --idle, which load the model later`,
+    )
   const pooled: PooledModel<HostContext>[] = []
   for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal))
   return new ModelPool(pooled, {
@@ -68,14 +65,6 @@ export async function openPool(
   })
 }
 
-/** Fetches a model that is not here, after asking. */
-export async function fetched(model: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  await assentTo(model, flags, signal)
-  const pull = pulling({ ...flags, model }, signal)
-  const files = await modelFiles(model, pull.options).finally(pull.end)
-  await files.close()
-}
-
 async function checkedModel(
   model: string,
   name: string,
@@ -83,13 +72,12 @@ async function checkedModel(
   signal: AbortSignal,
 ): Promise<PooledModel<HostContext>> {
   const own: Flags = { ...flags, model }
-  if (!(await isOnnx(model))) await assentTo(model, flags, signal)
-  const pull = pulling(own, signal)
-  const needed = { pull: pull.options, context: flags.context, ...ignoring(flags) }
-  const bytes = await neededBytes(model, needed).finally(pull.end)
+  const needed = await checkAny(own, signal, await servingOptions(own))
+  // Weights and K and V lie in the memory of the GPU.
+  if (flags.backend !== 'webgpu') requireMemory(name, needed)
   return {
     name,
-    bytes,
+    ...needed,
     load: async ({ signal }) => {
       // The pool has made room; what was unloaded for it may still count as used.
       const room = () => Number.POSITIVE_INFINITY

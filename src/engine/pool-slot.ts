@@ -1,6 +1,6 @@
 /** One model of a pool: its state, who uses it, and who waits for it. */
 import { callAside } from '../base/callback.ts'
-import type { ForetokenError } from '../base/errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import type { TextService } from './service.ts'
 
 /** What a load gets. */
@@ -51,6 +51,31 @@ export interface ModelStatus {
   readonly unloads: number
   /** Why it was not loaded when it was last asked for; undefined once it is loaded. */
   readonly failure: ForetokenError | undefined
+}
+
+/** Numbers of a load that has no room, in bytes. */
+export interface NoRoom {
+  readonly bytes: number
+  readonly free: number
+  /** What unloading all others would free. */
+  readonly held: number
+}
+
+/** Returns the refusal of a load that has no room. */
+export function noRoom(
+  { name, advice }: Pick<PooledModel, 'name' | 'advice'>,
+  { bytes, free, held }: NoRoom,
+): ForetokenError {
+  const others = held > 0 ? `, and ${megabytes(held)} more without the other models` : ''
+  const what = advice?.(free + held) ?? 'use a smaller model, or one in fewer bits'
+  return new ForetokenError(
+    'out_of_memory',
+    `${name} takes about ${megabytes(bytes)}; ${megabytes(free)} are free${others}, so ${megabytes(bytes - free - held)} are missing; ${what}`,
+  )
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`
 }
 
 /** Somebody who waits for a model. Both functions end the wait. */
