@@ -2,6 +2,7 @@
 import type { HostContext } from '../edge/node.ts'
 import { availableMemory, ModelPool, type PooledModel, reclaimMemory } from '../node/index.ts'
 import { requireMemory } from '../node/memory.ts'
+import { pathOf, sameKey } from '../node/same.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { displayName, servingOptions } from './serving.ts'
@@ -20,19 +21,38 @@ const ofOneModel = ['predictor', 'reader', 'aux', 'prefix'] as const
 const collectMs = 500
 
 /**
- * Returns the names that clients use for the models of the command line. Throws `UsageError` if two
- * have one name.
+ * Returns the names that clients use for the models of the command line; one that is named twice is one.
+ * Throws `UsageError` if two have one name.
  */
 export function namesOf(models: readonly string[]): readonly Named[] {
-  const named = [...new Set(models)].map((model) => ({ model, name: displayName(model) }))
-  for (const [index, { model, name }] of named.entries()) {
-    const other = named.slice(0, index).find((one) => one.name === name)
-    if (other)
+  const named = new Map<string, Named>()
+  for (const model of models) {
+    const name = displayName(model)
+    const other = named.get(name)
+    if (other && pathOf(other.model) !== pathOf(model))
       throw new UsageError(
         `${other.model} and ${model} are both called ${name}: rename one, since requests choose by name`,
       )
+    if (!other) named.set(name, { model, name })
   }
-  return named
+  return [...named.values()]
+}
+
+/**
+ * Throws `UsageError` if two names mean the same files: a model that is loaded twice takes twice its
+ * memory. Rejects with what names without a meaning are refused with.
+ */
+export async function requireDistinct(models: readonly Named[]): Promise<void> {
+  const seen = new Map<string, Named>()
+  for (const one of models) {
+    const key = await sameKey(one.model)
+    const other = seen.get(key)
+    if (other)
+      throw new UsageError(
+        `${other.model} and ${one.model} are the same model: name it once; {"aliases": {"${one.name}": "${other.name}"}} in the config of serve gives it another name`,
+      )
+    seen.set(key, one)
+  }
 }
 
 /**
@@ -51,6 +71,7 @@ export async function openPool(
         ? `--${flag} belongs to one model, and this server has ${models.length}`
         : `--${flag} does not work with --keep and --idle, which load the model later`,
     )
+  await requireDistinct(models)
   const pooled: PooledModel<HostContext>[] = []
   for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal))
   return new ModelPool(pooled, {

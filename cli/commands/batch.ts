@@ -8,7 +8,7 @@ import { checkBelongs, runBatch } from '../batch/run.ts'
 import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { checkCore, generateOptions, open } from '../session.ts'
-import { namesOf } from '../several.ts'
+import { namesOf, requireDistinct } from '../several.ts'
 import { note, print } from '../terminal.ts'
 
 export async function batch({ flags, operands, all }: Invocation, signal: AbortSignal): Promise<void> {
@@ -38,6 +38,7 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
     const guide = await guideOfFlags(flags)
     // What must be downloaded is asked for, and what cannot be loaded is refused, before the first answer.
     const kvTokens = Math.max(16_384, 2 * (flags.context ?? 0))
+    if (several) await requireDistinct(models)
     if (several) for (const { model } of models) await checkCore({ ...flags, model }, signal, { kvTokens })
     const progress = batchProgress(total)
     const names = models.map(({ name }) => name)
