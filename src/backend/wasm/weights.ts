@@ -104,7 +104,8 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const sizes = sizesOf(kernels, spec)
   const sourceType = tensorTypeIds[type]
   const kind = kernels.weight_kind(sourceType)
-  const at = arena.alloc(sizes.weight, 'weights')
+  // Repacking writes every byte of a panel, with zeros for rows that there are not.
+  const at = arena.alloc(sizes.weight, 'weights', false)
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
   // Each writer has its own stages, since two weights may be written alternately.

@@ -272,15 +272,17 @@ macro_rules! relaxed_dots {
                 from: usize,
                 to: usize,
             ) {
-                for step in from..kept(to) {
-                    unsafe {
-                        let low = v128_load(w.add(step * 32).cast());
-                        let upper = v128_load(w.add(step * 32 + 16).cast());
-                        for r in 0..R {
-                            let x = $prepare(v128_load32_splat(a.add((step * R + r) * 4).cast()));
-                            sums[r][0] = $dot(x, low, sums[r][0]);
-                            sums[r][1] = $dot(x, upper, sums[r][1]);
+                unsafe {
+                    let (mut a, mut w) = (a.add(from * R * 4), w.add(from * 32));
+                    for _ in from..kept(to) {
+                        let low = v128_load(w.cast());
+                        let upper = v128_load(w.add(16).cast());
+                        for (sums, x) in sums.iter_mut().zip(splat_rows::<R>(a)) {
+                            let x = $prepare(x);
+                            sums[0] = $dot(x, low, sums[0]);
+                            sums[1] = $dot(x, upper, sums[1]);
                         }
+                        (a, w) = (a.add(R * 4), w.add(32));
                     }
                 }
             }
