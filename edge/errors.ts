@@ -131,11 +131,13 @@ export function loadFailure(error: unknown, model = 'the model'): ApiError {
 }
 
 /**
- * Returns a message without the folders of this machine that it names: of a path that begins at the
- * root, its last name is left.
+ * Returns a message without the folders of this machine and the hosts that it names: of a path that
+ * begins at the root, and of an address, the last name is left.
  */
 export function withoutFolders(message: string): string {
-  return message.replace(/(^|[\s"'`(=,;])(?:file:\/\/|[A-Za-z]:)?(?:[\\/][^\\/"'`:;,]*)*[\\/](?=[^\s\\/])/g, '$1')
+  return message
+    .replace(/\bhttps?:\/\/[^\s"'`]*\//g, '')
+    .replace(/(^|[\s"'`(=,;])(?:file:\/\/|[A-Za-z]:)?(?:[\\/][^\\/"'`:;,]*)*[\\/](?=[^\s\\/])/g, '$1')
 }
 
 interface Mapped {

@@ -223,7 +223,8 @@ describe('a load', () => {
 
   test('that would fail again says why, promises nothing, and is listed as failed until it is loaded', async () => {
     let broken = true
-    const why = '/home/some body/models/chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get it again'
+    const why =
+      '/home/some body/models/chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get https://internal.example/a/b.gguf again'
     const { app, lines } = worldOf({
       loadOf: async (name) => {
         if (broken) throw new ForetokenError('bad_model', why)
@@ -231,7 +232,7 @@ describe('a load', () => {
       },
     })
     const message =
-      'chat can\'t be loaded: chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get it again (bad_model); ' +
+      'chat can\'t be loaded: chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get b.gguf again (bad_model); ' +
       'use another model until that is mended'
     const made = { model: 'chat', messages, max_tokens: 2 }
     for (const [path, body, status, error] of [
