@@ -114,11 +114,12 @@ function neverChooses(): undefined {
 }
 
 function inputsOf(input: EmbedInput, vocab: number): readonly (string | readonly number[])[] {
-  if (typeof input === 'string') return [input]
-  const list = listOf<unknown>('the texts', input).slice()
+  if (typeof input === 'string') return [nonEmpty(input, theText)]
+  // `map` would skip the holes of a sparse list.
+  const list = Array.from(listOf<unknown>('the texts', input))
   if (typeof list[0] === 'number') return [nonEmpty(idsOf('the token ids', list, vocab), theText)]
   return list.map((one, index) => {
-    if (typeof one === 'string') return one
+    if (typeof one === 'string') return nonEmpty(one, `text ${index}`)
     if (Array.isArray(one)) return nonEmpty(idsOf(`texts[${index}]`, one, vocab), `text ${index}`)
     throw wrong(`texts[${index}]`, 'a text or a list of token ids', one)
   })
@@ -131,8 +132,12 @@ export function nameOfText(input: EmbedInput, index: number): string {
   return typeof input === 'string' || typeof input[0] === 'number' ? theText : `text ${index}`
 }
 
-function nonEmpty(ids: readonly number[], name: string): readonly number[] {
-  if (ids.length > 0) return ids
+/**
+ * Returns a text, or its ids, unless it is empty: what the model puts around a text would make a vector
+ * of none.
+ */
+function nonEmpty<T extends { readonly length: number }>(text: T, name: string): T {
+  if (text.length > 0) return text
   throw new ForetokenError('empty_prompt', `${name} has no tokens; give it at least one character`)
 }
 

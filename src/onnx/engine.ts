@@ -94,18 +94,23 @@ export class OrtEngine implements TextService {
     }))
     let session: OrtSession | undefined
     try {
-      const { externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import('./opening.ts')
+      const { checkContext, externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import(
+        './opening.ts'
+      )
       const file = onnxFile(files)
       const name = `${files.name}/${file}`
       const description = await readFolder(files, options.reader)
+      checkContext(description, options.context)
       const bytes = await whole(await files.open(file))
       const { ort, reader } = options
-      session = await openSession(name, bytes, { ...options, externalData: await externalOf(files, file, options) })
-      if (!isEncoder(session)) return new OrtEngine(description, new OrtModel(name, ort, session), options, begun)
+      const externalData = await externalOf(files, file, options)
+      const held = externalData.reduce((sum, { data }) => sum + data.length, bytes.length)
+      session = await openSession(name, bytes, { ...options, externalData })
+      if (!isEncoder(session)) return new OrtEngine(description, new OrtModel(name, ort, session), options, begun, held)
       if (reader) throw wrong('reader', 'absent: an encoder has no prompts to read', reader)
       const { OrtEncoder } = await import('./encoder.ts')
       const encoder = await OrtEncoder.of(files, description, name, { ort, session })
-      return new OrtEngine(encoder.description, encoder, options, begun)
+      return new OrtEngine(encoder.description, encoder, options, begun, held)
     } catch (error) {
       await session?.release?.()
       throw withAdvice(asForetokenError(error, 'io', 'reading the model'))
@@ -126,6 +131,8 @@ export class OrtEngine implements TextService {
       guides,
     }: OrtEngineOptions,
     begun: number,
+    /** Bytes of the graph and its weights, which the runtime holds. */
+    held: number,
   ) {
     const { name, tokenizer } = description
     const encoder = 'embed' in model ? model : undefined
@@ -138,7 +145,7 @@ export class OrtEngine implements TextService {
     this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, encoder ? undefined : spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
-      memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
+      memoryBytes: () => held + (reader?.backend.memoryBytes() ?? 0),
     }
     this.#decoder = decoder
     this.answers = decoder !== undefined

@@ -1,6 +1,7 @@
 /** Reads an ONNX folder: its model file, the weights beside it, its config and its tokenizer. */
 
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
+import { wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -33,16 +34,49 @@ export function onnxFile({ name, files }: ModelFiles): string {
   )
 }
 
-/** Reads the weight files beside the model, which exports give one of a few endings. */
+/** Reads the weight files beside the model. */
 export async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
   if (externalData) return externalData
-  const folder = file.slice(0, file.lastIndexOf('/') + 1)
-  const beside = files.files.filter(
-    (one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one),
-  )
+  const { length } = folderOf(file)
   return Promise.all(
-    beside.map(async (one) => ({ path: one.slice(folder.length), data: await whole(await files.open(one)) })),
+    weightFiles(files, file).map(async (one) => ({
+      path: one.slice(length),
+      data: await whole(await files.open(one)),
+    })),
   )
+}
+
+function folderOf(file: string): string {
+  return file.slice(0, file.lastIndexOf('/') + 1)
+}
+
+/** Returns the names of the weight files beside a model, which exports give one of a few endings. */
+function weightFiles({ files }: ModelFiles, file: string): string[] {
+  const folder = folderOf(file)
+  return files.filter((one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one))
+}
+
+/** Resolves with the bytes of the model's graph and of its weights. Throws `not_found`. */
+export async function graphBytes(files: ModelFiles): Promise<number> {
+  const file = onnxFile(files)
+  const sizes = await Promise.all([file, ...weightFiles(files, file)].map(async (one) => (await files.open(one)).size))
+  return sizes.reduce((sum, bytes) => sum + bytes, 0)
+}
+
+/**
+ * Checks what a folder says of its model besides the graph, and resolves with the bytes of the graph and
+ * its weights. Throws `not_found`, `bad_model` and `bad_argument`.
+ */
+export async function checkFolder(files: ModelFiles, { context }: { readonly context?: number }): Promise<number> {
+  checkContext(await readFolder(files, undefined), context)
+  return graphBytes(files)
+}
+
+/** Throws `bad_argument` for a context beyond the model's. */
+export function checkContext({ name, config }: Pick<OnnxFolder, 'name' | 'config'>, wanted: number | undefined): void {
+  const most = config.maxContext
+  if (wanted !== undefined && wanted > most)
+    throw wrong('context', `a whole number from 2 to ${most} for ${name}`, wanted)
 }
 
 /** Reads a whole file. */
