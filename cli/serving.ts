@@ -33,7 +33,7 @@ export async function serveModel(flags: Flags, signal: AbortSignal, served: Serv
 
 /** Does the same as `serveModel` for a model that may be an ONNX export. */
 export async function serveAny(flags: Flags, signal: AbortSignal, served: Served<AnyEngine>): Promise<number> {
-  const { engine } = await openAny(flags, signal, await servingOptions(flags))
+  const { engine } = await openAny(flags, signal, { use: 'any', ...(await servingOptions(flags)) })
   return serveEngine(engine, signal, served)
 }
 

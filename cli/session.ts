@@ -2,6 +2,7 @@
  * Shared by commands that run a model: the engine and options from the flags, and the summary line.
  */
 import { open as openFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { checkEngine, checkOnnx } from '../node/check.ts'
 import {
   type AnyEngine,
   type ByteSource,
@@ -19,6 +20,7 @@ import {
   predictorFile,
   shippedPredictor,
 } from '../node/index.ts'
+import type { NeededMemory } from '../node/memory.ts'
 import { auxiliaryName } from '../node/predictors.ts'
 import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
@@ -27,10 +29,17 @@ import { UsageError } from './parse.ts'
 import { loadProgress, pullProgress } from './progress.ts'
 import { chunkBytesFor, loadSaved, openSaved, type SavedFile } from './saved.ts'
 import { warn, writeStdout } from './terminal.ts'
+import { checkIgnored, checkUse, forVectors, type Use } from './uses.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
   readonly engine: E
+}
+
+/** What a command asks of an engine. */
+export interface Needed extends Partial<LoadOptions> {
+  /** Default `answers`. */
+  readonly use?: Use
 }
 
 /** Returns options to download a model with progress on stderr. `end` clears the progress line. */
@@ -50,26 +59,59 @@ export function ignoring(flags: Flags): { ignoreConfig?: readonly string[] } {
   return keys === undefined ? {} : { ignoreConfig: keys }
 }
 
+/**
+ * Checks everything of `openAny` but the weights, and resolves with the memory that the model needs.
+ * Fetches what is not here, after asking. Throws what `openAny` throws.
+ */
+export async function checkAny(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<NeededMemory> {
+  const { model = defaultModel } = flags
+  if (await isOnnx(model)) return checkOnnx(model, onnxOptions(model, flags))
+  requireNoReader(flags)
+  return checkCore(flags, signal, needed)
+}
+
+/** Does the same as `checkAny` for `open`. */
+export async function checkCore(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<NeededMemory> {
+  const model = flags.model ?? defaultModel
+  await assentTo(model, flags, signal)
+  const pull = pulling(flags, signal)
+  try {
+    const options = await engineOptions(model, flags, needed, signal)
+    return await checkEngine(model, {
+      pull: pull.options,
+      ...options,
+      ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
+    })
+  } finally {
+    pull.end()
+  }
+}
+
 /** Opens an engine as `open` does, or ONNX Runtime for an ONNX export. */
-export async function openAny(
-  flags: Flags,
-  signal: AbortSignal,
-  needed: Partial<LoadOptions> = {},
-): Promise<Loaded<AnyEngine>> {
+export async function openAny(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<Loaded<AnyEngine>> {
   const { model = defaultModel } = flags
   if (await isOnnx(model)) {
     const engine = await openOnnx(model, flags, signal)
+    if (engine.answers === false && needed.use !== 'any') {
+      await engine.close()
+      throw forVectors(model)
+    }
     warn(engine.archive)
     return { model, engine }
   }
-  if (flags.reader !== undefined) throw new UsageError('--reader works only with an ONNX model')
+  requireNoReader(flags)
   return open(flags, signal, needed)
+}
+
+function requireNoReader({ reader }: Flags): void {
+  if (reader !== undefined) throw new UsageError('--reader works only with an ONNX model')
 }
 
 /** Flags of the Rust core. */
 const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix', 'chunk'] as const
 
-async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promise<AnyEngine> {
+/** Returns the options of an ONNX engine. Throws `UsageError` for flags that it does not have. */
+function onnxOptions(model: string, flags: Flags) {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
   if (misplaced) throw new UsageError(`--${misplaced} works only with the Rust core, and ${model} is an ONNX model`)
   if (flags.prefill === 'refined' || flags.prefill === 'auto')
@@ -77,7 +119,11 @@ async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promi
   if (flags.predictor !== undefined && flags.reader === undefined)
     throw new UsageError(`--predictor needs --reader, the same model for the Rust core`)
   const { threads, context } = flags
-  const options = { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
+  return { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
+}
+
+async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promise<AnyEngine> {
+  const options = onnxOptions(model, flags)
   const reader = flags.reader === undefined ? undefined : await openReader(flags.reader, flags, signal, options)
   try {
     return await loadOnnx(model, { ...options, ...(reader && { reader, closesReader: true }) })
@@ -103,7 +149,7 @@ async function openReader(
 }
 
 /** Opens the engine that the flags select; `needed` has defaults for flags that are not set. */
-export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
+export async function open(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<Loaded> {
   const model = flags.model ?? defaultModel
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
@@ -112,22 +158,12 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   try {
     for (const path of flags.prefix ?? []) saved.push(await openSaved(path))
     const chunkBytes = chunkBytesFor(saved)
-    const predicting = await predictorOf(model, flags)
-    const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
-    if (auxiliary !== undefined) await assentTo(auxiliary, flags, signal)
+    const options = await engineOptions(model, flags, needed, signal)
     const engine = await loadEngine(model, {
       pull: pull.options,
       ...(chunkBytes !== undefined && { chunkBytes }),
-      ...needed,
-      ...(flags.threads !== undefined && { threads: flags.threads }),
-      ...(flags.kv !== undefined && { kv: flags.kv }),
-      ...(typeof flags.attention === 'string' && { attention: flags.attention }),
-      ...(flags.build !== undefined && { build: flags.build }),
-      ...(flags.context !== undefined && { context: flags.context }),
-      ...ignoring(flags),
-      ...predicting,
+      ...options,
       ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
-      ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {
         pull.end()
         loading.update(done, total)
@@ -146,6 +182,38 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
     for (const file of saved) await file.close()
     pull.end()
     loading.end()
+  }
+}
+
+/**
+ * Returns the options of an engine that the flags set; `needed` has defaults for others. Asks for assent
+ * to the auxiliary model, if there is one.
+ */
+async function engineOptions(
+  model: string,
+  flags: Flags,
+  { use = 'answers', onOpen, ...needed }: Needed,
+  signal: AbortSignal,
+): Promise<Omit<LoadOptions, 'pull'>> {
+  const predicting = await predictorOf(model, flags)
+  const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
+  if (auxiliary !== undefined) await assentTo(auxiliary, flags, signal)
+  return {
+    ...needed,
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+    ...(flags.kv !== undefined && { kv: flags.kv }),
+    ...(typeof flags.attention === 'string' && { attention: flags.attention }),
+    ...(flags.build !== undefined && { build: flags.build }),
+    ...(flags.context !== undefined && { context: flags.context }),
+    ...ignoring(flags),
+    ...predicting,
+    ...(flags.aux !== undefined && { auxiliary: flags.aux }),
+    onOpen: (archive) => {
+      checkUse(model, archive, use)
+      // A key may be that of the auxiliary model alone.
+      if (auxiliary === undefined) checkIgnored(archive)
+      onOpen?.(archive)
+    },
   }
 }
 

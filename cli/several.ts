@@ -1,19 +1,12 @@
 /** Several models in one server: each is fetched before the server starts, and loaded when it is used. */
 import type { HostContext } from '../edge/node.ts'
-import {
-  availableMemory,
-  isOnnx,
-  ModelPool,
-  modelFiles,
-  neededBytes,
-  type PooledModel,
-  reclaimMemory,
-} from '../node/index.ts'
-import { assentTo } from './assent.ts'
+import { availableMemory, ModelPool, type PooledModel, reclaimMemory } from '../node/index.ts'
+import { requireMemory } from '../node/memory.ts'
+import { pathOf, sameKey } from '../node/same.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { displayName, servingOptions } from './serving.ts'
-import { ignoring, openAny, pulling } from './session.ts'
+import { checkAny, openAny } from './session.ts'
 
 /** A model as the command line names it, and as clients do. */
 export interface Named {
@@ -28,23 +21,42 @@ const ofOneModel = ['predictor', 'reader', 'aux', 'prefix'] as const
 const collectMs = 500
 
 /**
- * Returns the names that clients use for the models of the command line. Throws `UsageError` if two
- * have one name.
+ * Returns the names that clients use for the models of the command line; one that is named twice is one.
+ * Throws `UsageError` if two have one name.
  */
 export function namesOf(models: readonly string[]): readonly Named[] {
-  const named = [...new Set(models)].map((model) => ({ model, name: displayName(model) }))
-  for (const [index, { model, name }] of named.entries()) {
-    const other = named.slice(0, index).find((one) => one.name === name)
-    if (other)
+  const named = new Map<string, Named>()
+  for (const model of models) {
+    const name = displayName(model)
+    const other = named.get(name)
+    if (other && pathOf(other.model) !== pathOf(model))
       throw new UsageError(
         `${other.model} and ${model} are both called ${name}: rename one, since requests choose by name`,
       )
+    if (!other) named.set(name, { model, name })
   }
-  return named
+  return [...named.values()]
 }
 
 /**
- * Fetches what is not here, after asking, checks each model's header, and resolves with the pool.
+ * Throws `UsageError` if two names mean the same files: a model that is loaded twice takes twice its
+ * memory. Rejects with what names without a meaning are refused with.
+ */
+export async function requireDistinct(models: readonly Named[]): Promise<void> {
+  const seen = new Map<string, Named>()
+  for (const one of models) {
+    const key = await sameKey(one.model)
+    const other = seen.get(key)
+    if (other)
+      throw new UsageError(
+        `${other.model} and ${one.model} are the same model: name it once; {"aliases": {"${one.name}": "${other.name}"}} in the config of serve gives it another name`,
+      )
+    seen.set(key, one)
+  }
+}
+
+/**
+ * Fetches what is not here, after asking, checks each model as a load does, and resolves with the pool.
  * Rejects with what the checks of a model reject with.
  */
 export async function openPool(
@@ -53,7 +65,13 @@ export async function openPool(
   signal: AbortSignal,
 ): Promise<ModelPool<HostContext>> {
   const flag = ofOneModel.find((one) => flags[one] !== undefined)
-  if (flag) throw new UsageError(`--${flag} belongs to one model, and this server has ${models.length}`)
+  if (flag)
+    throw new UsageError(
+      models.length > 1
+        ? `--${flag} belongs to one model, and this server has ${models.length}`
+        : `--${flag} does not work with --keep and --idle, which load the model later`,
+    )
+  await requireDistinct(models)
   const pooled: PooledModel<HostContext>[] = []
   for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal))
   return new ModelPool(pooled, {
@@ -68,14 +86,6 @@ export async function openPool(
   })
 }
 
-/** Fetches a model that is not here, after asking. */
-export async function fetched(model: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  await assentTo(model, flags, signal)
-  const pull = pulling({ ...flags, model }, signal)
-  const files = await modelFiles(model, pull.options).finally(pull.end)
-  await files.close()
-}
-
 async function checkedModel(
   model: string,
   name: string,
@@ -83,17 +93,16 @@ async function checkedModel(
   signal: AbortSignal,
 ): Promise<PooledModel<HostContext>> {
   const own: Flags = { ...flags, model }
-  if (!(await isOnnx(model))) await assentTo(model, flags, signal)
-  const pull = pulling(own, signal)
-  const needed = { pull: pull.options, context: flags.context, ...ignoring(flags) }
-  const bytes = await neededBytes(model, needed).finally(pull.end)
+  const needed = await checkAny(own, signal, { use: 'any', ...(await servingOptions(own)) })
+  // Weights and K and V lie in the memory of the GPU.
+  if (flags.backend !== 'webgpu') requireMemory(name, needed)
   return {
     name,
-    bytes,
+    ...needed,
     load: async ({ signal }) => {
       // The pool has made room; what was unloaded for it may still count as used.
       const room = () => Number.POSITIVE_INFINITY
-      const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), room, signal })
+      const { engine } = await openAny(own, signal, { use: 'any', ...(await servingOptions(own)), room, signal })
       return engine
     },
   }

@@ -97,16 +97,47 @@ export function asApiError(error: unknown, fieldOf?: FieldOf): ApiError {
   })
 }
 
+/** Failures of a load that come again with the next request, and whose messages tell of the model. */
+const lasting: ReadonlySet<ErrorCode> = new Set([
+  'bad_argument',
+  'bad_model',
+  'unsupported',
+  'bad_prefix',
+  'bad_predictor',
+  'wrong_model',
+  'not_found',
+  'checksum',
+  'offline',
+])
+
 /**
- * Returns the failure of a request whose model could not be loaded; the next request tries again.
+ * Returns the failure of a request whose model could not be loaded. One that would come again tells its
+ * reason, and asks nobody to try again.
  */
-export function loadFailure(error: unknown): ApiError {
-  const { code } = asForetokenError(error)
-  return new ApiError(503, `the model could not be loaded (${code}); the next request tries again`, {
-    code: 'model_not_loaded',
-    retryAfter: 5,
-    cause: error,
+export function loadFailure(error: unknown, model = 'the model'): ApiError {
+  const { code, message } = asForetokenError(error)
+  const failed = { code: 'model_not_loaded', cause: error }
+  if (!lasting.has(code))
+    return new ApiError(503, `${model} could not be loaded (${code}); the next request tries again`, {
+      ...failed,
+      retryAfter: 5,
+    })
+  const reason = withoutFolders(message)
+  return new ApiError(503, `${model} can't be loaded: ${reason} (${code}); use another model until that is mended`, {
+    ...failed,
+    // Clients of OpenAI and Anthropic try again after any 5xx unless they are told this.
+    headers: { 'x-should-retry': 'false' },
   })
+}
+
+/**
+ * Returns a message without the folders of this machine and the hosts that it names: of a path that
+ * begins at the root, and of an address, the last name is left.
+ */
+export function withoutFolders(message: string): string {
+  return message
+    .replace(/\bhttps?:\/\/[^\s"'`]*\//g, '')
+    .replace(/(^|[\s"'`(=,;])(?:file:\/\/|[A-Za-z]:)?(?:[\\/][^\\/"'`:;,]*)*[\\/](?=[^\s\\/])/g, '$1')
 }
 
 interface Mapped {

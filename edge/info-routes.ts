@@ -60,9 +60,16 @@ export function oneModel({ models }: Server) {
   }
 }
 
-function describe({ id, model, state, engine, uses }: ListedModel) {
+function describe({ id, model, state, failure, engine, uses }: ListedModel) {
   const memory = engine && { context: engine.context, memory_bytes: engine.backend.memoryBytes() }
   const named = id === model ? {} : { model }
-  const foretoken = { ...named, state, ...(uses !== undefined && { requests: uses }), ...memory }
+  const error = failure && { code: failure.code, message: failure.message }
+  const foretoken = {
+    ...named,
+    state,
+    ...(error && { error }),
+    ...(uses !== undefined && { requests: uses }),
+    ...memory,
+  }
   return { id, object: 'model', created: 0, owned_by: 'foretoken', foretoken }
 }

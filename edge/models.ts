@@ -5,6 +5,7 @@
  */
 import {
   asForetokenError,
+  ForetokenError,
   Lifetime,
   type ModelPool,
   type ModelState,
@@ -14,7 +15,7 @@ import {
 } from '../src/index.ts'
 import type { Config } from './config.ts'
 import { EngineHolder, type EngineSource, type HostContext } from './engine-holder.ts'
-import { ApiError, badConfig, loadFailure, stopping } from './errors.ts'
+import { ApiError, asApiError, badConfig, loadFailure, stopping } from './errors.ts'
 import { namedModel } from './ollama/names.ts'
 
 /** A pool of models, of this copy of the package or another. */
@@ -25,7 +26,9 @@ export interface ListedModel {
   readonly id: string
   /** The model that the name means: itself, or that of which it is another name. */
   readonly model: string
-  readonly state: ModelState
+  readonly state: ModelState | 'failed'
+  /** Why it could not be loaded; undefined unless its state is `failed`. */
+  readonly failure?: ApiError | undefined
   readonly engine: TextService | undefined
   /** Requests that use it; undefined where only one model is served. */
   readonly uses?: number
@@ -166,9 +169,7 @@ export class Models {
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (this.#drain?.aborted) throw stopping()
-      const { code } = asForetokenError(error)
-      // Both messages tell the numbers, and no file of this machine.
-      throw code === 'busy' || code === 'out_of_memory' ? error : loadFailure(error)
+      throw refusalOf(error, model, pool.models)
     } finally {
       void waiting.end()
     }
@@ -176,10 +177,7 @@ export class Models {
 
   /** Returns the models by their own names. */
   #own(): ListedModel[] | undefined {
-    if ('pool' in this.#served)
-      return this.#served.pool.models.map(({ name, state, engine, uses, leavesInMs }) => ({
-        ...{ id: name, model: name, state, engine, uses, leavesInMs },
-      }))
+    if ('pool' in this.#served) return this.#served.pool.models.map((status, _, all) => ownOf(status, all))
     const { loaded: engine } = this.#served.holder
     const names = this.#config.models ?? (engine && [engine.archive.name])
     const [model] = names ?? []
@@ -196,6 +194,31 @@ export class Models {
         throw badConfig(`config.aliases.${alias} is for ${name}, which is not served; served are ${own.join(', ')}`)
     }
   }
+}
+
+/** Returns a model of a pool by its own name; `all` are those of the pool. */
+function ownOf(status: ModelStatus, all: readonly ModelStatus[]): ListedModel {
+  const { name, state, engine, uses, leavesInMs, failure } = status
+  const failed = state === 'unloaded' && failure ? asApiError(refusalOf(failure, name, all)) : undefined
+  const shown = failed ? 'failed' : state
+  return { id: name, model: name, state: shown, engine, uses, leavesInMs, failure: failed }
+}
+
+/**
+ * Returns the failure of a request whose model is not loaded. Those of a lack of room tell the numbers,
+ * and no file of this machine.
+ */
+function refusalOf(error: unknown, model: string, all: readonly ModelStatus[]): unknown {
+  const { code, message } = asForetokenError(error)
+  if (code === 'busy') return error
+  if (code !== 'out_of_memory') return loadFailure(error, model)
+  const held = all.flatMap(({ name, engine, uses }) => {
+    if (!engine) return []
+    const requests = uses === 0 ? 'idle' : `${uses} ${uses === 1 ? 'request' : 'requests'}`
+    return [`${name} (${Math.ceil(engine.backend.memoryBytes() / 1e6)} MB, ${requests})`]
+  })
+  const loaded = held.length > 0 ? `in memory now: ${held.join(', ')}` : 'no model is in memory now'
+  return new ForetokenError('out_of_memory', `${message}; ${loaded}; try again when memory is free`, { cause: error })
 }
 
 /** Longest name that is compared with others: a name may be as long as a body. */

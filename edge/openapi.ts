@@ -25,13 +25,17 @@ function refusalsOf(form: z.ZodType) {
     413: failure('The body or the conversation is too large.'),
     415: failure('The body is not JSON, or its encoding is neither gzip nor deflate.'),
     429: failure('Too many requests from this key; retry-after says when to try again.'),
-    503: failure('The server is busy, or the model could not be loaded; retry-after says when to try again.'),
+    503: failure(
+      'The server is busy, or the model could not be loaded; retry-after says when to try again, unless the failure would come again.',
+    ),
     504: failure('The answer was not completed in time.'),
   }
 }
 
 const refusals = refusalsOf(errorBody)
-const { 503: overloaded, ...refusalsOfMessages } = refusalsOf(anthropic.errorResponse)
+const { 503: overloaded, ...others } = refusalsOf(anthropic.errorResponse)
+const broken = json(anthropic.errorResponse, 'The model cannot be loaded; the message says why.')
+const refusalsOfMessages = { ...others, 500: broken, 529: overloaded }
 const refusalsOfOllama = refusalsOf(ollama.errorResponse)
 
 /** Refusals of requests without a body. */
@@ -179,14 +183,14 @@ const routes = [
     request: messagesRequest,
     response: anthropic.messagesResponse,
     stream: events,
-    refusals: { ...refusalsOfMessages, 529: overloaded },
+    refusals: refusalsOfMessages,
   }),
   post({
     path: '/v1/messages/count_tokens',
     summary: 'Counts the tokens of a conversation',
     request: countRequest,
     response: anthropic.countResponse,
-    refusals: { ...refusalsOfMessages, 529: overloaded },
+    refusals: refusalsOfMessages,
   }),
   post({
     path: '/api/chat',

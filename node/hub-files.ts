@@ -1,5 +1,6 @@
 /** Chooses the files of a repository that make a model. */
 import { ForetokenError } from '../src/index.ts'
+import { isProjector } from '../src/model/open.ts'
 
 /** Best first: the types that the kernels run fastest, then those that lose least. */
 const preferred = ['q4_1', 'q4_0', 'q4_k_m', 'q4_k_s', 'q8_0', 'q5_k_m', 'q6_k', 'bf16', 'f16', 'f32']
@@ -31,7 +32,7 @@ export function chooseFiles(repo: string, files: readonly string[]): string[] {
       ...files.filter((file) => modules.test(file)),
       ...weights,
     ]
-  const ggufs = files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  const ggufs = files.filter((file) => file.toLowerCase().endsWith('.gguf') && !isProjector(file))
   if (ggufs.length === 1) return ggufs
   for (const type of preferred) {
     const matches = ggufs.filter((file) => new RegExp(`[-._]${type}\\.gguf$`, 'i').test(file))
@@ -45,5 +46,8 @@ export function chooseFiles(repo: string, files: readonly string[]): string[] {
         .map((file) => `hf:${repo}/${file}`)
         .join(', ')}`,
     )
-  throw new ForetokenError('not_found', `${repo} holds neither model.safetensors with config.json nor a .gguf file`)
+  throw new ForetokenError(
+    'not_found',
+    `${repo} holds neither model.safetensors with config.json nor the .gguf file of a model; name another repository`,
+  )
 }

@@ -3,8 +3,13 @@ import { freemem, totalmem } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { weightBytes } from '../edge/budget.ts'
+import { type KvType, pageLayout, pageTokens } from '../src/base/kv.ts'
+import { defaultContext } from '../src/engine/options.ts'
+import { noRoom } from '../src/engine/pool-slot.ts'
 import { type ModelArchive, openModel } from '../src/index.ts'
-import { isOnnx } from './onnx.ts'
+import { specOf } from '../src/model/families/index.ts'
+import { graphBytes } from '../src/onnx/folder.ts'
+import { exportFiles, isOnnx } from './onnx.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
 
 /** Bytes of a pass, the tokenizer and the threads, beside the weights and the K and V. */
@@ -23,12 +28,9 @@ export interface NeededOptions {
  * of one context in f32. Reads only the model's header. Throws what pulling and opening throw.
  */
 export async function neededBytes(name: string, options: NeededOptions = {}): Promise<number> {
+  if (await isOnnx(name)) return neededByExport(name)
   const files = await modelFiles(name, options.pull)
   try {
-    if (await isOnnx(name)) {
-      const sizes = await Promise.all(files.files.map(async (file) => (await files.open(file)).size))
-      return sizes.reduce((sum, bytes) => sum + bytes, besideWeights)
-    }
     const { ignoreConfig } = options
     return memoryOfArchive(await openModel(files, ignoreConfig ? { ignoreConfig } : {}), options.context)
   } finally {
@@ -36,12 +38,55 @@ export async function neededBytes(name: string, options: NeededOptions = {}): Pr
   }
 }
 
+async function neededByExport(name: string): Promise<number> {
+  const files = await exportFiles(name)
+  try {
+    return neededByWeights(await graphBytes(files)).bytes
+  } finally {
+    await files.close()
+  }
+}
+
+/** The memory that a model takes, about. */
+export interface NeededMemory {
+  readonly bytes: number
+  /** What to do where `free` bytes are too few. */
+  advice(free: number): string
+}
+
+const smaller = 'use a smaller model, or one in fewer bits'
+
+/** Returns the memory of an ONNX model whose graph and weights take `bytes`. */
+export function neededByWeights(bytes: number): NeededMemory {
+  return { bytes: bytes + besideWeights, advice: () => smaller }
+}
+
+/** The fewest tokens of context that are worth a try. */
+const leastContext = 64
+
+/** Returns the memory of an engine of an opened model, with `context` tokens of K and V. */
+export function neededByArchive(archive: ModelArchive, context: number, kv: KvType = 'f32'): NeededMemory {
+  const { tensors, config } = archive
+  const perToken = pageLayout(specOf(config), kv).bytes / pageTokens
+  const weights = [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), besideWeights)
+  const advice = (free: number) => {
+    const fits = Math.floor((free - weights) / perToken)
+    if (fits < Math.min(leastContext, context) || fits >= context) return smaller
+    const fewer = kv === 'int8' ? '' : ' or store K and V in int8,'
+    return `the context takes ${perToken} bytes of K and V for each of its ${context} tokens: load with a context of at most ${fits},${fewer} or ${smaller}`
+  }
+  return { bytes: weights + context * perToken, advice }
+}
+
 /** Returns the bytes of memory that an engine of an opened model takes, with `context` tokens of K and V. */
-export function memoryOfArchive({ tensors, config }: ModelArchive, context?: number): number {
-  const { layers, kvHeads, headDim, maxContext } = config
-  const tokens = Math.min(context ?? 4096, maxContext)
-  const kv = layers * kvHeads * headDim * 2 * 4 * tokens
-  return [...tensors.values()].reduce((sum, tensor) => sum + weightBytes(tensor), kv + besideWeights)
+export function memoryOfArchive(archive: ModelArchive, context?: number): number {
+  return neededByArchive(archive, Math.min(context ?? defaultContext, archive.config.maxContext)).bytes
+}
+
+/** Throws `out_of_memory` for a model that has no room even if no other is loaded. */
+export function requireMemory(name: string, { bytes, advice }: NeededMemory): void {
+  const free = loadableMemory()
+  if (bytes > free) throw noRoom({ name, advice }, { bytes, free, held: 0 })
 }
 
 /** Returns the bytes of memory that a program may take, as the system or its container says. */

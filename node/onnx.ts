@@ -6,6 +6,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join, resolve } from 'node:path'
 import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from '../src/index.ts'
 import { families } from '../src/model/families/index.ts'
+import { requireWhole } from '../src/onnx/frame.ts'
 import { nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { fileError } from './disk.ts'
@@ -57,10 +58,17 @@ export async function loadOnnx(path: string, options: OnnxOptions = {}): Promise
   const ort = options.ort ? { ort: options.ort } : await installed(runtime, threads)
   const files = await exportFiles(path)
   try {
+    // A runtime says of a graph that was cut off only that it can't read it.
+    if (!options.ort) await requireWhole(files)
     return await OrtEngine.load(files, { spawnText: nodeText(textWorker), guides: loadGuides, ...ort, ...rest })
   } finally {
     await files.close()
   }
+}
+
+/** Throws what `loadOnnx` throws if no runtime is installed. */
+export async function requireRuntime({ runtime, ort, threads = defaultThreads() }: OnnxOptions): Promise<void> {
+  if (!ort) await installed(runtime, threads)
 }
 
 type Runtime = Pick<OrtEngineOptions, 'ort' | 'executionProviders' | 'sessionOptions'>
@@ -94,7 +102,7 @@ async function imported(name: string): Promise<(OrtModule & { env: { wasm: { num
  * Returns the files of an export. For an .onnx file, these are the files of its folder without the
  * other .onnx files.
  */
-async function exportFiles(path: string): Promise<OpenModelFiles> {
+export async function exportFiles(path: string): Promise<OpenModelFiles> {
   const at = resolve(path)
   const found = await stat(at).catch((error) => {
     throw fileError(error, path)

@@ -76,7 +76,9 @@ export async function tabModel(
     ...(predictor !== undefined && {
       predictor: await tabFile('predictor.safetensors', await fileSource(predictor)),
     }),
-    ...(entry && { licence: entry.licence, ...(entry.terms !== undefined && { terms: entry.terms }) }),
+    ...(entry
+      ? { licence: entry.licence, ...(entry.terms !== undefined && { terms: entry.terms }) }
+      : archive.licence !== undefined && { licence: archive.licence }),
     memory: Math.ceil(memoryOfArchive(archive)),
   }
 }

@@ -60,6 +60,8 @@ export interface PrepareOptions {
   /** Bytes that the isolate may hold. */
   readonly limit?: number
   readonly onProgress?: (done: number, total: number) => void
+  /** Called with the model's header before anything is written. What it throws ends the work. */
+  readonly onOpen?: (archive: ModelArchive) => void
 }
 
 export interface Prepared {
@@ -81,6 +83,7 @@ const defaultShard = 24 << 20
 export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
   const { ignoreConfig } = options
   const original = await openModel(files, { ignoreConfig })
+  options.onOpen?.(original)
   const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, guides, limit = isolateLimit } = options
   const { chunks: saved = [] } = options
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes

@@ -76,7 +76,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
   if (options.offline ?? isOffline())
     throw new ForetokenError(
       'offline',
-      `${parsed.name} is not here as it was published, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
+      `${parsed.name} is not here as it was published, and the network may not be used; ` +
+        `${options.offline ? 'leave out --offline (option offline)' : 'unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE'}, or name a file: -m path/to/model.gguf`,
     )
   const licence = parsed.kind === 'alias' ? parsed.alias.licence : parsed.kind === 'hub' ? parsed.licence : undefined
   await askFor(licence, parsed.name, options)

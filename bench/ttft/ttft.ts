@@ -7,7 +7,7 @@
  */
 
 import { spawn } from 'node:child_process'
-import { type Engine, loadEngine, type Message } from '../../node/index.ts'
+import { type Engine, type LoadOptions, loadEngine, type Message } from '../../node/index.ts'
 import { defined } from '../../src/base/at.ts'
 import { blockParameters } from '../prefill.ts'
 import { quantile, round, summary } from '../stats.ts'
@@ -25,6 +25,8 @@ export interface TtftOptions {
   /** The script of the command line. */
   readonly cli: string
   readonly onProgress: (text: string) => void
+  /** Looks at the model's header before its weights are read, and throws if it is of no use. */
+  readonly onOpen?: LoadOptions['onOpen']
 }
 
 export interface TtftRow {
@@ -56,12 +58,13 @@ export interface TtftOutcome {
 const answerTokens = 12
 
 export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
-  const { model, lengths, onProgress } = options
+  const { model, lengths, onProgress, onOpen } = options
   const context = Math.max(...lengths) + 128
   const reference = await loadEngine(model, {
     context,
     prefixBytes: 0,
     ...(options.threads !== undefined && { threads: options.threads }),
+    onOpen,
   })
   const opened: TextEngine[] = []
   const left: { engine: string; why: string }[] = []

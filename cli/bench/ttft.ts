@@ -14,6 +14,7 @@ import type { Flags } from '../flags.ts'
 import { UsageError } from '../parse.ts'
 import { writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
+import { checkUse } from '../uses.ts'
 
 const modes = ['exact', 'predicted', 'refined'] as const
 
@@ -34,6 +35,7 @@ export async function benchTtftCommand(flags: Flags, signal: AbortSignal): Promi
       coldRuns: 3,
       threads: flags.threads,
       cli: process.argv[1]!,
+      onOpen: (archive) => checkUse(model, archive, 'answers'),
       onProgress(text) {
         signal.throwIfAborted()
         line.show(`ttft  ${text}`)

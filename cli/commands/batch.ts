@@ -7,8 +7,8 @@ import { readLines } from '../batch/read-lines.ts'
 import { checkBelongs, runBatch } from '../batch/run.ts'
 import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, open } from '../session.ts'
-import { fetched, namesOf } from '../several.ts'
+import { checkCore, generateOptions, open } from '../session.ts'
+import { namesOf, requireDistinct } from '../several.ts'
 import { note, print } from '../terminal.ts'
 
 export async function batch({ flags, operands, all }: Invocation, signal: AbortSignal): Promise<void> {
@@ -36,16 +36,17 @@ export async function batch({ flags, operands, all }: Invocation, signal: AbortS
     // Checks the files before loading a model. Stdin can be read only once.
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
     const guide = await guideOfFlags(flags)
-    // What must be downloaded is asked for before the first answer.
-    if (several) for (const { model } of models) await fetched(model, flags, signal)
+    // What must be downloaded is asked for, and what cannot be loaded is refused, before the first answer.
+    const needed = { use: 'chat', kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) } as const
+    if (several) await requireDistinct(models)
+    if (several) for (const { model } of models) await checkCore({ ...flags, model }, signal, needed)
     const progress = batchProgress(total)
     const names = models.map(({ name }) => name)
     let counts = noCounts
     try {
       // One model after another, so that only one is in memory, and its passes are full.
       for (const { model: file, name: model } of models) {
-        const kvTokens = Math.max(16_384, 2 * (flags.context ?? 0))
-        const { engine } = await open({ ...flags, model: file }, signal, { kvTokens })
+        const { engine } = await open({ ...flags, model: file }, signal, needed)
         const before = counts
         try {
           const own = await runBatch({

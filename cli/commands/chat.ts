@@ -25,7 +25,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
   if (operands.length > 0) throw new UsageError('chat takes no prompt; type it after the chat starts')
   let settings = await settingsOf(flags)
   const chunks = await chunkParts(flags.chunk)
-  const { model, engine } = await openAny(flags, signal)
+  const { model, engine } = await openAny(flags, signal, { use: 'chat' })
   try {
     await checkSettings(engine, settings)
   } catch (error) {

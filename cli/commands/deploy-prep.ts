@@ -8,6 +8,7 @@ import { type Invocation, UsageError } from '../parse.ts'
 import { notChunks, openSaved, type SavedFile } from '../saved.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size, warn } from '../terminal.ts'
+import { checkIgnored } from '../uses.ts'
 
 export async function deployPrep({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; use --model to choose a model')
@@ -24,7 +25,12 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
     const other = saved.find(({ kind }) => kind !== 'chunks')
     if (other) throw new UsageError(notChunks('deploy-prep', other.path, other.kind))
     const chunks = saved.map(({ source }) => source)
-    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), chunks, onProgress })
+    const done = await prepare(files, flags.out, {
+      ...(await optionsOf(model, flags)),
+      chunks,
+      onProgress,
+      onOpen: checkIgnored,
+    })
     line.clear()
     warn(done)
     if (flags.json) return print(JSON.stringify({ model, out: flags.out, ...done }))

@@ -1,6 +1,7 @@
 /** `foretoken embed`: prints vectors of texts as JSON lines. */
 
-import { type AnyEngine, type Engine, ForetokenError } from '../../node/index.ts'
+import { type AnyEngine, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
+import { wayOf } from '../../src/engine/embed.ts'
 import { type EmbedCounts, embedGroup } from '../embed/run.ts'
 import { type BadLine, inGroups, type NumberedText, textsOfFile } from '../embed/texts.ts'
 import { exitCodes } from '../exit.ts'
@@ -17,7 +18,16 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
   if (flags.model === undefined)
     throw new UsageError('embed needs an embedding model: foretoken embed -m qwen3-embedding-0.6b "some text"')
   const texts = await textsOf(flags, operands)
-  const { model, engine } = await openAny(flags, signal)
+  const way = {
+    ...(flags.kind !== undefined && { kind: flags.kind }),
+    ...(flags['text-prefix'] !== undefined && { prefix: flags['text-prefix'] }),
+    ...(flags.pooling !== undefined && { pooling: flags.pooling }),
+    ...(flags.dimensions !== undefined && { dimensions: flags.dimensions }),
+    ...(flags['no-normalize'] && { normalize: false }),
+  }
+  // Refuses a model for answers, and a kind that it does not know, before its weights are read.
+  const onOpen = (archive: ModelArchive) => void wayOf(archive, way)
+  const { model, engine } = await openAny(flags, signal, { use: 'any', onOpen })
   const line = new StatusLine()
   const counts: EmbedCounts = { embedded: 0, errors: 0, tokens: 0 }
   const begun = performance.now()
@@ -27,11 +37,7 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
       const done = counts.embedded + counts.errors
       const options = {
         signal,
-        ...(flags.kind !== undefined && { kind: flags.kind }),
-        ...(flags['text-prefix'] !== undefined && { prefix: flags['text-prefix'] }),
-        ...(flags.pooling !== undefined && { pooling: flags.pooling }),
-        ...(flags.dimensions !== undefined && { dimensions: flags.dimensions }),
-        ...(flags['no-normalize'] && { normalize: false }),
+        ...way,
         onProgress: (now: number) => line.show(`${done + now} texts  ${rate(counts.tokens, begun)}`),
       }
       for (const text of await embedGroup(embedder, lines, options, counts)) {

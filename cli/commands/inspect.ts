@@ -7,6 +7,7 @@ import { assentTo } from '../assent.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'
+import { checkIgnored } from '../uses.ts'
 
 export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 1) throw new UsageError('inspect takes one model')
@@ -16,6 +17,7 @@ export async function inspect({ flags, operands }: Invocation, signal: AbortSign
   const files = await modelFiles(model, options).finally(end)
   try {
     const archive = await openModel(files, ignoring(flags))
+    checkIgnored(archive)
     warn(archive)
     const facts = { model, ...describe(archive) }
     const report = { ...facts, memory: memoryPlan(facts) }
@@ -45,7 +47,8 @@ function describe(archive: ModelArchive) {
     add_bos: addBos,
     chat_template: chatTemplate !== undefined,
   }
-  return { fingerprint: archive.fingerprint, config: archive.config, ...all, types, tokenizer }
+  const licence = archive.licence === undefined ? {} : { licence: archive.licence }
+  return { fingerprint: archive.fingerprint, config: archive.config, ...all, types, tokenizer, ...licence }
 }
 
 type Facts = ReturnType<typeof describe>
@@ -95,6 +98,7 @@ function table(report: Facts & { model: string; memory: ReturnType<typeof memory
       `${size(kv.bytes_per_token)} a token, ${size(kv.at_1024)} at 1,024`,
     ]),
     ['fingerprint', report.fingerprint],
+    ...(report.licence === undefined ? [] : [['licence', report.licence] as [string, string]]),
   ]
   return rows.map(([title, value]) => `${title.padEnd(13)} ${name(value)}`).join('\n')
 }

@@ -1,5 +1,7 @@
 /** `foretoken pull`, `ls` and `rm`: manage models on disk. */
-import { listModels, pullModel, removeModel } from '../../node/index.ts'
+import { fileSource, listModels, pullModel, removeModel } from '../../node/index.ts'
+import { readGguf } from '../../src/model/gguf.ts'
+import { licenceOf } from '../../src/model/gguf-archive.ts'
 import { assentTo } from '../assent.ts'
 import { listAvailable } from '../available.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -11,11 +13,32 @@ export async function pull({ flags, operands }: Invocation, signal: AbortSignal)
   await assentTo(wanted, flags, signal, true)
   const { options, end } = pulling({ ...flags, model: wanted }, signal)
   const model = await pullModel(wanted, options).finally(end)
-  if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))
-  else for (const file of model.files) print(`${name(file.path)}  ${size(file.bytes)}`)
+  const licence = await licenceOfFiles(model.files)
+  if (flags.json) print(JSON.stringify({ ...model, bytes: total(model), ...(licence && { licence }) }))
+  else {
+    for (const file of model.files) print(`${name(file.path)}  ${size(file.bytes)}`)
+    if (licence) note(`licence: ${name(licence)}`, 'aside')
+  }
 }
 
-export async function ls({ flags }: Invocation): Promise<void> {
+/** Returns the licence that a model's GGUF names; undefined if there is none, or it cannot be read. */
+async function licenceOfFiles(files: readonly { readonly path: string }[]): Promise<string | undefined> {
+  const path = files.map((file) => file.path).find((path) => /\.gguf$/i.test(path))
+  if (path === undefined) return undefined
+  const source = await fileSource(path)
+  try {
+    return licenceOf((await readGguf(source)).metadata).licence
+  } catch {
+    // The file was pulled; what is wrong with it is said when it is used.
+    return undefined
+  } finally {
+    await source.close()
+  }
+}
+
+export async function ls({ flags, operands }: Invocation): Promise<void> {
+  if (operands.length > 0)
+    throw new UsageError(`ls takes no operands; to see one model: foretoken inspect ${operands[0]}`)
   const models = await listModels()
   if (flags.available) return listAvailable(flags.json ?? false)
   if (flags.json) {

@@ -19,7 +19,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
   if (flags.chunk !== undefined && flags.raw) throw new UsageError('--chunk cannot be combined with --raw')
   const guide = await guideOfFlags(flags)
   const chunks = await chunkParts(flags.chunk)
-  const { model, engine } = await openAny(flags, signal)
+  const { model, engine } = await openAny(flags, signal, { use: 'chat' })
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
   let promptIds: readonly number[] = []

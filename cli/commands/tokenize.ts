@@ -7,6 +7,7 @@ import { ignoring, pulling } from '../session.ts'
 import { print, warn } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
 import { textOfOperands } from '../text-argument.ts'
+import { checkIgnored } from '../uses.ts'
 
 export async function tokenize({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const text = await textOf(flags.file, operands)
@@ -15,6 +16,7 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
   const files = await modelFiles(flags.model ?? defaultModel, options).finally(end)
   try {
     const archive = await openModel(files, ignoring(flags))
+    checkIgnored(archive)
     warn(archive)
     const { tokenizer } = archive
     const ids = createTokenizer(tokenizer).encode(text, { special: flags.special ?? false })

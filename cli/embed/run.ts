@@ -45,10 +45,10 @@ async function vectorsOf(
   options: EmbedOptions,
 ): Promise<Made[]> {
   try {
-    const { vectors, tokens } = await engine.embed(
-      texts.map(({ text }) => text),
-      options,
-    )
+    // A text that is given alone has no number in messages: its line has one.
+    const [alone, ...more] = texts.map(({ text }) => text)
+    const given = alone === undefined ? [] : more.length === 0 ? alone : [alone, ...more]
+    const { vectors, tokens } = await engine.embed(given, options)
     return vectors.map((vector, index) => ({ vector, tokens: at(tokens, index) }))
   } catch (error) {
     const failure = asForetokenError(error)

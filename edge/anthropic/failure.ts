@@ -2,16 +2,25 @@
 import type { ApiError, Failure } from '../errors.ts'
 import type { ErrorResponse } from './answer-schemas.ts'
 
-/** Returns a failure as Anthropic's clients read it, with their status for a server that is busy. */
+/**
+ * Returns a failure as Anthropic's clients read it. A server that is busy has a status of theirs; a
+ * failure after which nobody should try again is none of that.
+ */
 export function anthropicFailure(error: ApiError, requestId: string): Failure {
-  return { status: error.status === 503 ? 529 : error.status, body: errorBody(error, requestId) }
+  return { status: statusOf(error), body: errorBody(error, requestId) }
+}
+
+function statusOf({ status, headers }: ApiError): number {
+  if (status !== 503) return status
+  return headers['retry-after'] === undefined ? 500 : 529
 }
 
 /** Returns the body of a failure; a stream reports it as an event. */
-export function errorBody({ status, message, param }: ApiError, requestId: string): ErrorResponse {
+export function errorBody(error: ApiError, requestId: string): ErrorResponse {
+  const { message, param } = error
   // Clients that ask for threads send the whole conversation when they are told this.
   const details = param === 'thread' ? { details: { error_code: 'thread_unsupported_request' } as const } : {}
-  return { type: 'error', error: { type: typeOf(status), message, ...details }, request_id: requestId }
+  return { type: 'error', error: { type: typeOf(statusOf(error)), message, ...details }, request_id: requestId }
 }
 
 function typeOf(status: number): ErrorResponse['error']['type'] {
@@ -24,7 +33,7 @@ function typeOf(status: number): ErrorResponse['error']['type'] {
       return 'not_found_error'
     case 429:
       return 'rate_limit_error'
-    case 503:
+    case 529:
       return 'overloaded_error'
     case 408:
     case 504:

@@ -7,6 +7,7 @@ import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { newId } from '../ids.ts'
 import { inTurns } from '../json.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
+import { inputsOf, requireIds } from '../schemas/inputs.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason, ReadAnswer, type Reading } from './collect.ts'
@@ -22,7 +23,8 @@ export const completions: Endpoint<typeof completionRequest> = {
   entries: () => completionEntries,
   plan(body, { engine, config, model, created }): Plan {
     const choices = body.n ?? 1
-    const prompts = promptsOf(body.prompt)
+    requireIds('prompt', body.prompt, engine.archive.config.vocab)
+    const prompts = inputsOf(body.prompt)
     const head = { id: newId('cmpl'), object: 'text_completion', created, model }
     const scored = body.logprobs !== null && body.logprobs !== undefined
     if (body.echo && scored)
@@ -132,11 +134,6 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
     if (shown !== '' || logprobs) text += chunk(index, shown, logprobs)
     return event.type === 'done' ? text + finish(index, event.done, answer) : text
   }
-}
-
-function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
-  if (typeof prompt === 'string') return [prompt]
-  return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
 }
 
 /**

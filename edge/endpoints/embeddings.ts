@@ -5,6 +5,7 @@ import { ApiError } from '../errors.ts'
 import type { PlanContext } from '../exchange.ts'
 import { inTurns } from '../json.ts'
 import { type EmbeddingsRequest, embeddingsRequest } from '../schemas/embeddings.ts'
+import { inputsOf, requireIds } from '../schemas/inputs.ts'
 
 interface Embedding extends Computation<typeof embeddingsRequest> {
   /** Resolves with the vectors of a request, and with the number of tokens of all texts. */
@@ -20,7 +21,7 @@ export const embeddings: Embedding = {
   schema: embeddingsRequest,
   // A list of token ids is as long as a context; texts are counted once they are known to be some.
   entries: () => ({ input: 131_072 }),
-  texts: ({ input }) => ({ param: 'input', list: listOf(input) }),
+  texts: ({ input }) => ({ param: 'input', list: inputsOf(input) }),
   async run(body, context, options) {
     const { vectors, total } = await this.vectors(body, context, options)
     const { model } = context
@@ -40,26 +41,23 @@ export const embeddings: Embedding = {
   },
   async vectors(body, { engine, model }, options) {
     const { dimensions } = body
-    const { hidden } = engine.archive.config
+    const { hidden, dense, vocab } = engine.archive.config
+    const width = dense?.at(-1) ?? hidden
     if (!engine.embed)
       throw new ApiError(
         400,
         `${model} is an ONNX export for answers, which makes no embeddings; serve a GGUF, a folder, or an export of an encoder`,
         { code: 'unsupported_value', param: 'model' },
       )
-    if (dimensions && dimensions > hidden)
-      throw new ApiError(400, `dimensions is ${dimensions}; ${model} makes vectors of ${hidden} numbers`, {
+    if (dimensions && dimensions > width)
+      throw new ApiError(400, `dimensions is ${dimensions}; ${model} makes vectors of ${width} numbers`, {
         code: 'invalid_value',
         param: 'dimensions',
       })
-    const { vectors, tokens } = await engine.embed(listOf(body.input), { ...optionsOf(body), ...options })
+    requireIds('input', body.input, vocab)
+    const { vectors, tokens } = await engine.embed(inputsOf(body.input), { ...optionsOf(body), ...options })
     return { vectors, total: tokens.reduce((sum, count) => sum + count, 0) }
   },
-}
-
-function listOf(input: EmbeddingsRequest['input']): readonly (string | readonly number[])[] {
-  if (typeof input === 'string') return [input]
-  return typeof input[0] === 'number' ? [input as number[]] : (input as (string | number[])[])
 }
 
 function optionsOf({ input_type: kind, prefix, pooling, normalize, dimensions }: EmbeddingsRequest): EmbedOptions {

@@ -17,7 +17,7 @@ export const rerank: Computation<typeof rerankRequest> = {
     if (!engine.rerank)
       throw new ApiError(
         400,
-        `${model} runs in ONNX Runtime, which ranks no documents here; serve a GGUF or a folder`,
+        `${model} runs in ONNX Runtime, which ranks no documents here; serve a reranker as a GGUF or a folder`,
         {
           code: 'unsupported_value',
           param: 'model',

@@ -103,7 +103,7 @@ function listedOf(name: string, engine: TextService | undefined) {
   return {
     name: full,
     model: full,
-    size: engine ? tensorsOf(engine).reduce((sum, { bytes }) => sum + bytes, 0) : 0,
+    size: engine ? sizeOf(engine) : 0,
     digest: engine?.archive.fingerprint ?? '',
     details: detailsOf(engine),
   }
@@ -143,6 +143,11 @@ function callsTools(engine: TextService): boolean {
 
 function tensorsOf({ archive }: TextService) {
   return [...archive.tensors.values()]
+}
+
+/** Returns the bytes of the weights; those of a model in ONNX lie in its graph. */
+function sizeOf(engine: TextService): number {
+  return tensorsOf(engine).reduce((sum, { bytes }) => sum + bytes, 0) || engine.backend.memoryBytes()
 }
 
 function parametersOf(engine: TextService): number {

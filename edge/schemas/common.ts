@@ -138,20 +138,6 @@ export const modelName = z
   // Not a regex: an OpenAPI pattern has no `u` flag.
   .refine((name) => !/\p{Cc}/u.test(name), 'a name must not have control characters')
 
-/**
- * Token ids, checked as one value: Zod's check of each element would take longer than the prefill
- * of a long prompt.
- */
-export const ids = z
-  .custom<number[]>(isIds, 'must be token ids: integers from 0')
-  .openapi({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
-
-function isIds(value: unknown): boolean {
-  return (
-    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0 && id <= 10_000_000)
-  )
-}
-
 const tokenId = z.number().int().min(0).max(10_000_000)
 
 /** Fields of every request for an answer. */

@@ -1,12 +1,13 @@
 /** `POST /v1/completions`: continues a text as it is, without a chat template. */
-import { choosing, entries, ids, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
+import { choosing, entries, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
 import { responseFormat } from './guide.ts'
+import { textsOrIds } from './inputs.ts'
 
 export const completionRequest = z
   .object({
     ...sampling,
     ...choosing,
-    prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(128), ids, z.array(ids).min(1).max(128)]),
+    prompt: textsOrIds(128),
     max_tokens: tokenLimit.nullish().openapi({ description: 'Default 16; -1: limited only by the context.' }),
     logprobs: z.number().int().min(0).max(20).nullish(),
     echo: z.boolean().nullish().openapi({ description: 'Returns the prompt before the answer; not with logprobs.' }),

@@ -1,14 +1,14 @@
 /** `POST /v1/embeddings`: makes a vector of each text. */
-import { harmless, ids, modelName, only, refused, unsupported, z } from './common.ts'
-
-const text = z.string().min(1)
+import { harmless, modelName, only, refused, unsupported, z } from './common.ts'
+import { textsOrIds } from './inputs.ts'
 
 export const embeddingsRequest = z
   .object({
     model: modelName,
-    input: z.union([text, z.array(text).min(1), ids, z.array(ids).min(1)]).openapi({
-      description: 'A text, several, or the token ids of one or of several; ids are used as they are.',
-    }),
+    input: textsOrIds(
+      Number.POSITIVE_INFINITY,
+      'A text, several, or the token ids of one or of several; ids are used as they are.',
+    ),
     dimensions: z
       .number()
       .int()

@@ -8,7 +8,10 @@ export const model = z
     created: z.number().int(),
     owned_by: z.string(),
     foretoken: z.object({
-      state: z.enum(['unloaded', 'loading', 'loaded', 'unloading']),
+      state: z.enum(['unloaded', 'loading', 'loaded', 'unloading', 'failed']),
+      error: z.object({ code: z.string(), message: z.string() }).optional().openapi({
+        description: 'Why it could not be loaded when it was last asked for; while its state is `failed`.',
+      }),
       model: z.string().optional().openapi({ description: 'The model, if `id` is another name of it.' }),
       requests: z.number().int().optional().openapi({ description: 'Requests that use it, where several are served.' }),
       context: z

@@ -63,7 +63,8 @@ export function listOf<T>(name: string, value: unknown): readonly T[] {
 /** Returns a copy of a list of token ids, each below `vocab`. */
 export function idsOf(name: string, value: unknown, vocab: number): readonly number[] {
   const ids = listOf<unknown>(name, value).slice()
-  for (const id of ids) idOf(name, id, vocab)
+  const wrong = ids.findIndex((id) => !isWhole(id, 0, vocab - 1))
+  if (wrong >= 0) idOf(`${name}[${wrong}]`, ids[wrong], vocab)
   return ids as number[]
 }
 

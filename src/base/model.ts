@@ -353,6 +353,14 @@ export interface ModelArchive {
    * Whole sentences for people, on what the files leave open or contradict and how it was resolved.
    */
   readonly warnings: readonly string[]
+  /** The licence that a GGUF says it has, and its address if it says one: up to 200 characters. */
+  readonly licence?: string
+  /**
+   * What became of the keys to ignore: those of the file without which it would be refused, and the
+   * given names that are none of these, because the file has no such key or the key is not refused.
+   * Absent if there were no keys to ignore.
+   */
+  readonly ignored?: { readonly refused: readonly string[]; readonly needless: readonly string[] }
   /**
    * sha256 (hex) of the config and of names, types and shapes of tensors. It identifies the model's
    * shape, not its weights.

@@ -78,7 +78,9 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
   const texts: (readonly number[])[] = []
   for (const [index, one] of inputs.entries())
     texts.push(
-      typeof one === 'string' ? await idsOfText(engine.tokenizer, frame, way.prefix, one, index, options.signal) : one,
+      typeof one === 'string'
+        ? await idsOfText(engine.tokenizer, frame, way.prefix, one, nameOfText(input, index), options.signal)
+        : one,
     )
   const { hidden, dense } = archive.config
   const vectors: Float32Array<ArrayBuffer>[] = []
@@ -112,19 +114,31 @@ function neverChooses(): undefined {
 }
 
 function inputsOf(input: EmbedInput, vocab: number): readonly (string | readonly number[])[] {
-  if (typeof input === 'string') return [input]
-  const list = listOf<unknown>('the texts', input).slice()
-  if (typeof list[0] === 'number') return [nonEmpty(idsOf('the token ids', list, vocab), 0)]
+  if (typeof input === 'string') return [nonEmpty(input, theText)]
+  // `map` would skip the holes of a sparse list.
+  const list = Array.from(listOf<unknown>('the texts', input))
+  if (typeof list[0] === 'number') return [nonEmpty(idsOf('the token ids', list, vocab), theText)]
   return list.map((one, index) => {
-    if (typeof one === 'string') return one
-    if (Array.isArray(one)) return nonEmpty(idsOf(`texts[${index}]`, one, vocab), index)
+    if (typeof one === 'string') return nonEmpty(one, `text ${index}`)
+    if (Array.isArray(one)) return nonEmpty(idsOf(`texts[${index}]`, one, vocab), `text ${index}`)
     throw wrong(`texts[${index}]`, 'a text or a list of token ids', one)
   })
 }
 
-function nonEmpty(ids: readonly number[], index: number): readonly number[] {
-  if (ids.length > 0) return ids
-  throw new ForetokenError('empty_prompt', `text ${index} has no tokens; give it at least one character`)
+const theText = 'the text'
+
+/** Returns the name of a text for messages: one that was given alone has no number. */
+export function nameOfText(input: EmbedInput, index: number): string {
+  return typeof input === 'string' || typeof input[0] === 'number' ? theText : `text ${index}`
+}
+
+/**
+ * Returns a text, or its ids, unless it is empty: what the model puts around a text would make a vector
+ * of none.
+ */
+function nonEmpty<T extends { readonly length: number }>(text: T, name: string): T {
+  if (text.length > 0) return text
+  throw new ForetokenError('empty_prompt', `${name} has no tokens; give it at least one character`)
 }
 
 /** Returns the way of a call: what its options say, else the model's own. */
@@ -138,6 +152,11 @@ export function wayOf(
     throw new ForetokenError(
       'unsupported',
       `${name} makes embeddings in a way that is not computed: ${spec.refused}; use another model, or choose a pooling (${poolings.join(', ')}) yourself`,
+    )
+  if (pooling === undefined && spec.ranks)
+    throw new ForetokenError(
+      'unsupported',
+      `${name} is not an embedding model but a reranker: use rerank (POST /v1/rerank)`,
     )
   if (pooling === undefined)
     throw new ForetokenError(
@@ -182,7 +201,7 @@ export async function idsOfText(
   { before, after, bos, most, advice }: TextFrame,
   prefix: string,
   text: string,
-  index: number,
+  name: string,
   signal: AbortSignal | undefined,
 ): Promise<readonly number[]> {
   const room = most - before.length - after.length
@@ -193,9 +212,9 @@ export async function idsOfText(
     if (done && value.length > room)
       throw new ForetokenError(
         'context_exceeded',
-        `text ${index} has more than ${room} tokens, and the context is ${most}; ${advice}`,
+        `${name} has more than ${room} tokens, and the context is ${most}; ${advice}`,
       )
-    if (done) return nonEmpty([...before, ...value, ...after], index)
+    if (done) return nonEmpty([...before, ...value, ...after], name)
     await nextTurn(signal)
   }
 }

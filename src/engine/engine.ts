@@ -11,7 +11,6 @@
 
 import type { Backend } from '../backend/backend.ts'
 import { wireOf } from '../backend/capabilities.ts'
-import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
@@ -27,9 +26,9 @@ import { Workbench } from '../fit/workbench.ts'
 import { ChunkStore } from '../kv/chunk-store.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
+import { withAdvice } from '../model/advice.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
-import { openModel } from '../model/open.ts'
 import { checkedSource, memorySource } from '../model/source.ts'
 import { Prediction } from '../predict/choice.ts'
 import type { PredictorHeader } from '../predict/header.ts'
@@ -39,7 +38,7 @@ import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
-import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
+import type { Tokenizer } from '../tokens/tokenizer.ts'
 import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
 import { kvIdentityOf } from '../transfer/identity.ts'
@@ -51,7 +50,7 @@ import type { Embeddings, EmbedInput, EmbedOptions } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
-import { loadParts, type Parts, type TextParts } from './load.ts'
+import { loadParts, openParts, type Parts, type TextParts } from './load.ts'
 import { submitMany } from './many.ts'
 import {
   checkedOptions,
@@ -63,7 +62,6 @@ import {
   type PrefillRequest,
   pagesBeforeEvicting,
   type Settings,
-  settingsOf,
 } from './options.ts'
 import type { Ranking, RerankOptions } from './rerank.ts'
 import type { ChunkParts, LoadChunksOptions, LoadedChunks } from './saved-chunks.ts'
@@ -115,14 +113,11 @@ export class Engine implements TextService {
   static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
     const begun = performance.now()
     const checked = withArguments('Engine.load', () => checkedOptions(options))
-    let backend = checked.backend
+    let backend: Backend | undefined
     try {
-      const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
-      // Created before the weights are read, so that its garbage is collected before memory gets
-      // scarce.
-      const tokenizer = createTokenizer(archive.tokenizer)
-      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...checked, modules: checked.wasm }))
-      const settings = settingsOf(archive, checked, backend.threads)
+      const opened = await openParts(files, checked)
+      const { archive, tokenizer, settings } = opened
+      backend = opened.backend
       const onProgress = new Callback('onProgress', checked.onProgress)
       const model = { ...settings.model, onProgress: onProgress.call }
       const parts = await loadParts(archive, backend, { ...settings, model }, checked)
@@ -134,7 +129,8 @@ export class Engine implements TextService {
       return new Engine(warned, { tokenizer, prompts, guides }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
-      throw asForetokenError(error)
+      const failure = asForetokenError(error)
+      throw failure.code === 'bad_model' ? withAdvice(failure) : failure
     }
   }
 

@@ -7,7 +7,10 @@ export interface TextParts {
 
 /** Loads the parts of an engine: the model, and the auxiliary model or maps of a predictor. */
 import type { Backend } from '../backend/backend.ts'
+import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { defined } from '../base/at.ts'
+import type { ModelFiles } from '../base/bytes.ts'
+import { withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { PagedCache } from '../kv/paged.ts'
@@ -23,11 +26,39 @@ import { loadPredictor } from '../predict/load.ts'
 import { type PredictingForward, predicting } from '../prefill/open.ts'
 import type { Auxiliary } from '../prefill/separate.ts'
 import type { Prompts } from '../tokens/prompts.ts'
-import type { Tokenizer } from '../tokens/tokenizer.ts'
+import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import type { ResidualSteps } from '../transfer/residual.ts'
 import { evenSteps, readSteps } from '../transfer/steps.ts'
 import type { LazyGuides } from './guides.ts'
-import type { EngineOptions, Settings } from './options.ts'
+import { type EngineOptions, type Settings, settingsOf } from './options.ts'
+
+/** What a load has opened before it reads weights. */
+export interface Opened {
+  readonly archive: ModelArchive
+  readonly tokenizer: Tokenizer
+  readonly backend: Backend
+  readonly settings: Settings
+}
+
+/**
+ * Opens a model, its tokenizer and the backend, and checks the options against them. Closes the backend
+ * if that fails. Throws the errors of opening a model, `unsupported` and `bad_argument`.
+ */
+export async function openParts(files: ModelFiles, checked: EngineOptions): Promise<Opened> {
+  let { backend } = checked
+  try {
+    const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
+    await checked.onOpen?.(archive)
+    // Created before the weights are read, so that its garbage is collected before memory gets
+    // scarce.
+    const tokenizer = createTokenizer(archive.tokenizer)
+    backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...checked, modules: checked.wasm }))
+    return { archive, tokenizer, backend, settings: settingsOf(archive, checked, backend.threads) }
+  } catch (error) {
+    await backend?.close()
+    throw error
+  }
+}
 
 export interface Parts {
   readonly model: LoadedModel

@@ -19,6 +19,7 @@ import {
   type Loading,
   longestTimer,
   type ModelStatus,
+  noRoom,
   type PooledModel,
   PoolSlot,
   type Waiter,
@@ -204,14 +205,10 @@ export class ModelPool<C = undefined> {
       missing -= one.heldBytes
     }
     if (missing <= 0 && tooMany <= 0) return victims
-    const held = bytes - free - missing
+    if (missing > 0) throw noRoom(slot.model ?? slot, { bytes, free, held: bytes - free - missing })
     throw new ForetokenError(
       'out_of_memory',
-      missing > 0
-        ? `${slot.name} takes about ${megabytes(bytes)}; ${megabytes(free)} are free` +
-            `${held > 0 ? `, and ${megabytes(held)} more without the other models` : ''}, so ${megabytes(missing)} are ` +
-            'missing; use a smaller model, or one in fewer bits'
-        : `${slot.name} would be one model more than the ${this.#keep} to keep, which can't be unloaded`,
+      `${slot.name} would be one model more than the ${this.#keep} to keep, which can't be unloaded`,
     )
   }
 
@@ -239,6 +236,7 @@ export class ModelPool<C = undefined> {
       if (!isAnyEngine(engine)) throw wrong(`what the load of ${slot.name} gives`, 'an engine', engine)
       slot.engine = engine
       slot.state = 'loaded'
+      slot.failure = undefined
       slot.loads++
       slot.lastUse = ++this.#turn
       // Whoever asked may have left.
@@ -252,6 +250,7 @@ export class ModelPool<C = undefined> {
 
   #fail(slot: PoolSlot<C>, error: unknown): void {
     const failure = asForetokenError(error, 'io', `${slot.name} could not be loaded`)
+    slot.failure = failure
     for (const waiter of [...slot.waiters]) waiter.fail(failure)
   }
 
@@ -325,8 +324,4 @@ export class ModelPool<C = undefined> {
       `the pool has no model ${JSON.stringify(name.slice(0, 100))}; ${near.length > 0 ? 'the nearest are' : 'it has'} ${shown.join(', ')}`,
     )
   }
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`
 }

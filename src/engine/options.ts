@@ -109,6 +109,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
    * with. Default: guides are `unsupported`.
    */
   readonly guides?: (() => Promise<OpenGuides>) | undefined
+  /**
+   * Called with the model's header before its weights are read. What it throws ends the loading: a
+   * program refuses a model that it has no use for.
+   */
+  readonly onOpen?: ((archive: ModelArchive) => void) | undefined
   /** Called with the number of bytes of weights read, and of all. */
   readonly onProgress?: (done: number, total: number) => void
   /** Stops loading when it aborts: `load` rejects with `aborted`. */
@@ -230,6 +235,7 @@ export const engineChecks: Checks<EngineOptions> = {
   auxiliaryLayers: listWith(wholeFrom(0)),
   spawnText: callable(),
   guides: callable(),
+  onOpen: callable(),
   onProgress: callable(),
   signal: aSignal,
 }
@@ -353,10 +359,11 @@ function checkIntegers({ config }: ModelArchive, kv: KvType, backend: Backend | 
   throw new ForetokenError('unsupported', `attention in integers is not possible: ${reason}, or use attention 'float'`)
 }
 
-function contextOf(archive: ModelArchive, wanted: number | undefined): number {
-  const most = archive.config.maxContext
+/** Returns the tokens of a context. Throws `bad_argument` for more than the model reads. */
+export function contextOf({ name, config }: Pick<ModelArchive, 'name' | 'config'>, wanted: number | undefined): number {
+  const most = config.maxContext
   const context = wanted ?? Math.min(most, defaultContext)
-  if (!isWhole(context, 2, most)) throw wrong('context', `a whole number from 2 to ${most} for ${archive.name}`, wanted)
+  if (!isWhole(context, 2, most)) throw wrong('context', `a whole number from 2 to ${most} for ${name}`, wanted)
   return context
 }
 

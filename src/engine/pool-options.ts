@@ -63,7 +63,12 @@ const useChecks: Checks<UseOptions<object>> = {
   idleMs: anyTime,
 }
 
-const modelChecks: Checks<PooledModel<never>> = { name: needed(textOf), load: needed(callable()), bytes: bytesOf }
+const modelChecks: Checks<PooledModel<never>> = {
+  name: needed(textOf),
+  load: needed(callable()),
+  bytes: bytesOf,
+  advice: callable(),
+}
 const givenChecks: Checks<GivenModel> = { name: needed(textOf), engine: needed(anyObject<TextService>()) }
 
 const anyBytes = numberFrom(0)

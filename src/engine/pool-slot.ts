@@ -1,5 +1,6 @@
 /** One model of a pool: its state, who uses it, and who waits for it. */
 import { callAside } from '../base/callback.ts'
+import { ForetokenError } from '../base/errors.ts'
 import type { TextService } from './service.ts'
 
 /** What a load gets. */
@@ -17,6 +18,11 @@ export interface PooledModel<C = undefined> {
   readonly load: (loading: Loading<C>) => Promise<TextService>
   /** The bytes of memory that it takes, about, or a function that is asked before each load. Default 0. */
   readonly bytes?: number | (() => number | Promise<number>)
+  /**
+   * What to do where `free` bytes of memory are too few for it, which ends the refusal. Default: to use a
+   * smaller model, or one in fewer bits.
+   */
+  readonly advice?: (free: number) => string
 }
 
 /** A model that its owner has loaded: the pool neither unloads nor closes it. */
@@ -43,6 +49,33 @@ export interface ModelStatus {
   readonly loads: number
   readonly failures: number
   readonly unloads: number
+  /** Why it was not loaded when it was last asked for; undefined once it is loaded. */
+  readonly failure: ForetokenError | undefined
+}
+
+/** Numbers of a load that has no room, in bytes. */
+export interface NoRoom {
+  readonly bytes: number
+  readonly free: number
+  /** What unloading all others would free. */
+  readonly held: number
+}
+
+/** Returns the refusal of a load that has no room. */
+export function noRoom(
+  { name, advice }: Pick<PooledModel, 'name' | 'advice'>,
+  { bytes, free, held }: NoRoom,
+): ForetokenError {
+  const others = held > 0 ? `, and ${megabytes(held)} more without the other models` : ''
+  const what = advice?.(free + held) ?? 'use a smaller model, or one in fewer bits'
+  return new ForetokenError(
+    'out_of_memory',
+    `${name} takes about ${megabytes(bytes)}; ${megabytes(free)} are free${others}, so ${megabytes(bytes - free - held)} are missing; ${what}`,
+  )
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`
 }
 
 /** Somebody who waits for a model. Both functions end the wait. */
@@ -74,6 +107,7 @@ export class PoolSlot<C> {
   loads = 0
   failures = 0
   unloads = 0
+  failure: ForetokenError | undefined
   #leavesAt: number | undefined
   #stopTimer = () => {}
 
@@ -103,9 +137,9 @@ export class PoolSlot<C> {
   }
 
   get status(): ModelStatus {
-    const { name, state, engine, uses, loads, failures, unloads } = this
+    const { name, state, engine, uses, loads, failures, unloads, failure } = this
     const leavesInMs = this.#leavesAt === undefined ? undefined : Math.max(0, this.#leavesAt - performance.now())
-    return { name, state, engine, uses, waiting: this.waiters.size, leavesInMs, loads, failures, unloads }
+    return { name, state, engine, uses, waiting: this.waiters.size, leavesInMs, loads, failures, unloads, failure }
   }
 
   /** Starts to wait for the end of its idle time. */

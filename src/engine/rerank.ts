@@ -51,20 +51,25 @@ export async function rerank(
 ): Promise<Ranking> {
   const { scheduler, model } = engine
   const { passTokens } = model
-  const { options, question, texts } = withArguments('rerank', () => {
+  const { options, frame, texts } = withArguments('rerank', () => {
     const options = fieldsOf('the options', unchecked, 'be absent')
     const mark = (text: string) => engine.tokenizer.origin.mark(text)
     signalOf('signal', options.signal)
-    const texts = listOf<unknown>('documents', documents).map((text, index) => textOf(`documents[${index}]`, text))
+    // `map` would skip the holes of a sparse list.
+    const texts = Array.from(listOf<unknown>('documents', documents), (text, index) =>
+      textOf(`documents[${index}]`, text),
+    )
     const instruction = textOf('instruction', options.instruction ?? instructions)
-    const question = `${opening}${mark(instruction)}\n<Query>: ${mark(textOf('query', query))}\n<Document>: `
-    return { options, question, texts: texts.map(mark) }
+    const frame = { before: `${opening}${mark(instruction)}\n<Query>: `, query: mark(textOf('query', query)) }
+    return { options, frame, texts: texts.map(mark) }
   })
   const { yes, no } = answersOf(engine, options.force === true)
+  const question = questionOf(frame)
   const scores: number[] = []
   const jobs: BulkJob[] = []
   for (const [index, text] of texts.entries()) {
-    const ids = await idsOf(engine, question + text + closing, index, options.signal)
+    const ids = await encoded(engine, question + text + closing, options.signal, engine.context)
+    if (ids.length > engine.context) throw await tooLong(engine, frame, texts, index, options.signal)
     const chooseTokens = (logits: unknown) => {
       if (!(logits instanceof Float32Array)) throw new ForetokenError('internal', 'a reranker was given a shortlist')
       scores[index] = 1 / (1 + Math.exp(at(logits, no) - at(logits, yes)))
@@ -84,7 +89,7 @@ function answersOf({ archive, tokenizer }: BulkEngine, force: boolean): { yes: n
   if (!force && !/rerank/i.test(name) && !embedding?.ranks)
     throw new ForetokenError(
       'unsupported',
-      `${name} is not a reranker by its name and file; use one, such as Qwen3-Reranker; a program may rank with any model by the option force of Engine.rerank`,
+      `${name} is not a reranker by its name and file; use one, such as qwen3-reranker-0.6b; a program may rank with any model by the option force of Engine.rerank`,
     )
   const [yes, no] = [tokenizer.idOf('yes'), tokenizer.idOf('no')]
   const unknown = ['<|im_start|>', '<|im_end|>'].find((token) => tokenizer.idOf(token) === undefined)
@@ -95,21 +100,53 @@ function answersOf({ archive, tokenizer }: BulkEngine, force: boolean): { yes: n
   )
 }
 
-async function idsOf(
-  { tokenizer, context }: BulkEngine,
+/** What stands before the documents of a call: the question up to its query, and the query. */
+interface Frame {
+  readonly before: string
+  readonly query: string
+}
+
+function questionOf({ before, query }: Frame): string {
+  return `${before}${query}\n<Document>: `
+}
+
+/** Returns the ids of a marked text; more than `most` if there are more, but perhaps not all. */
+async function encoded(
+  { tokenizer }: BulkEngine,
   marked: string,
-  index: number,
   signal: AbortSignal | undefined,
+  most?: number,
 ): Promise<readonly number[]> {
-  const steps = tokenizer.encodeMarked(marked, { bos: true, most: context })
+  const steps = tokenizer.encodeMarked(marked, { bos: true, ...(most !== undefined && { most }) })
   for (;;) {
     const { done, value } = steps.next()
-    if (done && value.length > context)
-      throw new ForetokenError(
-        'context_exceeded',
-        `document ${index}, with the query, has more than the ${context} tokens of the context; shorten it, or load with a larger context`,
-      )
     if (done) return value
     await nextTurn(signal)
   }
+}
+
+/** Returns the refusal of a document that does not fit: it names what is too long, with its tokens. */
+async function tooLong(
+  engine: BulkEngine,
+  frame: Frame,
+  texts: readonly string[],
+  index: number,
+  signal: AbortSignal | undefined,
+) {
+  const { context } = engine
+  const count = async (query: string, text: string) =>
+    (await encoded(engine, questionOf({ ...frame, query }) + text + closing, signal)).length
+  const around = await count('', '')
+  const asked = await count(frame.query, '')
+  const [argument, who, has, room] =
+    around >= context
+      ? ['instruction', 'the instruction, with what the model puts around it,', around, context - 1]
+      : asked >= context
+        ? ['query', 'the query', asked - around, context - around - 1]
+        : ['documents', `document ${index}`, (await count(frame.query, at(texts, index))) - asked, context - asked]
+  return new ForetokenError(
+    'context_exceeded',
+    `${who} has ${has} tokens; the context of ${context} leaves ${room} for it; shorten it, or load with a larger context`,
+    { argument },
+  )
 }

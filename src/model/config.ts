@@ -5,12 +5,37 @@ import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from './json.ts'
 import { limits } from './limits.ts'
 
-/** Returns the number at `key` of a config.json; null counts as absent. Throws `bad_model`. */
+/** What a file calls the fields of a config, for messages. */
+export type ConfigNames = Readonly<Partial<Record<keyof ModelConfig, string>>>
+
+/** Keys of config.json whose null means that the number follows from others, as in transformers. */
+const nullable: ReadonlySet<string> = new Set(['head_dim', 'num_key_value_heads'])
+
+/** Returns the number at `key` of a config.json. Throws `bad_model`, for most keys also for null. */
 export function numberOf(json: Json, key: string, where: string, otherwise?: number): number {
-  const value = (Object.hasOwn(json, key) ? json[key] : undefined) ?? otherwise
+  const said = Object.hasOwn(json, key) ? json[key] : undefined
+  const value = said === undefined || (said === null && nullable.has(key)) ? otherwise : said
   if (typeof value !== 'number')
     throw new ForetokenError('bad_model', `${where}: ${key} is ${show(value)}, not a number`)
   return value
+}
+
+/** Does the same for a number above 0, of at most `most`. */
+export function positiveOf(json: Json, key: string, where: string, otherwise?: number, most = 1e6): number {
+  const value = numberOf(json, key, where, otherwise)
+  if (value > 0 && value <= most) return value
+  throw new ForetokenError('bad_model', `${where}: ${key} is ${value}; ${positive(most)}`)
+}
+
+/** Does the same for a whole number. */
+export function wholeOf(json: Json, key: string, where: string, otherwise?: number): number {
+  const value = positiveOf(json, key, where, otherwise)
+  if (isWhole(value)) return value
+  throw new ForetokenError('bad_model', `${where}: ${key} is ${value}; expected a whole number`)
+}
+
+function positive(most: number): string {
+  return `expected a positive number of at most ${most}`
 }
 
 /** Returns the shape of each layer. */
@@ -132,18 +157,18 @@ export function withoutAnswers({ architecture }: ModelConfig): ForetokenError {
  */
 const wholeNumbers = {
   layers: 1024, // 126: Llama 3.1 405B
-  hidden: 1 << 16, // 16,384: Llama 3.1 405B
+  hidden: limits.width,
   headDim: 256, // 256: Gemma; also the limit of the kernels
   vocab: limits.tokens,
-  maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
+  maxContext: limits.context,
 } as const
 
 /** Returns a number of layers, before lists are made of that length. Throws `bad_model`. */
-export function checkedLayers(layers: number, where: string): number {
+export function checkedLayers(layers: number, name: string, where: string): number {
   if (!isWhole(layers, 1, wholeNumbers.layers))
     throw new ForetokenError(
       'bad_model',
-      `${where}: layers is ${show(layers)}; expected a whole number from 1 to ${wholeNumbers.layers}`,
+      `${where}: ${name} is ${show(layers)}; expected a whole number from 1 to ${wholeNumbers.layers}`,
     )
   return layers
 }
@@ -161,6 +186,13 @@ const positiveNumbers = {
   ropeTheta: [0, 1e15], // 1e11: Falcon H1
 } as const
 
+/** Returns a base of RoPE that `name` of a file gives; 0 would mean no rotation. Throws `bad_model`. */
+export function checkedTheta(theta: number, name: string, where: string): number {
+  const [above, most] = positiveNumbers.ropeTheta
+  if (theta > above && theta <= most) return theta
+  throw new ForetokenError('bad_model', `${where}: ${name} is ${theta}; ${positive(most)}`)
+}
+
 /** The same for numbers that a config may lack. */
 const optionalNumbers = {
   ropeAmplitude: [0, 16], // 1.19: Phi-4-mini
@@ -176,7 +208,7 @@ const optionalNumbers = {
 const mostDense = 4
 
 /** Most taps of a short convolution. LFM2 has 3. */
-const mostTaps = 16
+export const mostTaps = 16
 
 /**
  * Limit of the K values of one token in all layers: with it a page of 16 tokens' K and V in f32
@@ -187,13 +219,19 @@ const mostKeyValues = 2 ** 24 - 1
 /** Bounds of RoPE divisors and of the factor of a scaling. The largest published factor is 64. */
 export const ropeFactors = { least: 1 / 1024, most: 4096 } as const
 
-/** Returns the config if all its numbers are consistent. Throws `bad_model`, `unsupported`. */
-export function checkConfig(config: ModelConfig, where: string): ModelConfig {
+/**
+ * Returns the config if all its numbers are consistent. `names` are those of the file that it is from.
+ * Throws `bad_model`, `unsupported`.
+ */
+export function checkConfig(config: ModelConfig, where: string, names: ConfigNames = {}): ModelConfig {
   const bad = (what: string) => new ForetokenError('bad_model', `${where}: ${what}`)
+  const nameOf = (field: string) => names[field as keyof ModelConfig] ?? field
   const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
     for (const [name, limit] of Object.entries(most)) {
       const value = of[name as keyof ModelConfig]
-      if (!isWhole(value, 1, limit)) throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
+      const least = name === 'maxContext' ? 2 : 1
+      if (!isWhole(value, least, limit))
+        throw bad(`${nameOf(name)} is ${show(value)}; expected a whole number from ${least} to ${limit}`)
     }
   }
   whole(config, wholeNumbers)
@@ -204,11 +242,14 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     const { heads, kvHeads } = shape
     // If layers differ, the config itself has the largest numbers, possibly of different layers.
     if (heads % kvHeads !== 0 && !(perLayer && shape === config))
-      throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly`)
+      throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly (${nameOf('heads')}, ${nameOf('kvHeads')})`)
   }
-  if (headDim % 2 !== 0) throw bad(`headDim is ${headDim}, and RoPE turns pairs`)
+  if (headDim % 2 !== 0) throw bad(`${nameOf('headDim')} is ${headDim}, and RoPE turns pairs`)
   if (headDim % 8 !== 0)
-    throw new ForetokenError('unsupported', `${where}: heads of ${headDim}; multiples of 8 up to 256 are run`)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: heads of ${headDim} (${nameOf('headDim')}); multiples of 8 up to 256 are run`,
+    )
   const { hidden, convolutions, dense = [] } = config
   if (dense.length > mostDense || !dense.every((width) => isWhole(width, 1, wholeNumbers.hidden)))
     throw bad(`widths of dense layers are ${show(dense)}; expected at most ${mostDense}, up to ${wholeNumbers.hidden}`)
@@ -222,7 +263,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     const value = config[name as keyof ModelConfig]
     if (value === undefined && Object.hasOwn(optionalNumbers, name)) continue
     if (typeof value !== 'number' || !(value > above && value <= most))
-      throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
+      throw bad(`${nameOf(name)} is ${show(value)}; ${positive(most)}`)
   }
   const { tailFrom, vocab, tiedEmbedding, ropeDivisors, ropeLong, windows } = config
   const { ropeThetas, ropeTurned = headDim } = config
@@ -232,9 +273,13 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     throw bad(`windows of attention are ${show(windows)}; expected a number of tokens for each of ${layers} layers`)
   const isTheta = (theta: unknown) => typeof theta === 'number' && theta >= 0 && theta <= positiveNumbers.ropeTheta[1]
   if (ropeThetas && !(ropeThetas.length === layers && ropeThetas.every(isTheta)))
-    throw bad(`bases of RoPE are ${show(ropeThetas)}; expected a number for each of ${layers} layers`)
+    throw bad(
+      `${names.ropeThetas ?? 'bases of RoPE'} are ${show(ropeThetas)}; expected a number for each of ${layers} layers`,
+    )
   if (!isWhole(ropeTurned, 2, headDim) || ropeTurned % 2 !== 0)
-    throw bad(`RoPE turns ${show(ropeTurned)} components of heads of ${headDim}; expected an even number of them`)
+    throw bad(
+      `RoPE turns ${show(ropeTurned)} components of heads of ${headDim}${names.ropeTurned ? ` (${names.ropeTurned})` : ''}; expected an even number of them`,
+    )
   if (ropeDivisors) checkDivisors(ropeDivisors, ropeTurned, where)
   if (ropeLong) {
     const { beyond, divisors } = ropeLong
@@ -261,12 +306,13 @@ function checkConvolutions(taps: readonly number[], { layers, hidden, headDim }:
     )
 }
 
-function checkDivisors(divisors: readonly number[], turned: number, where: string): void {
+/** Throws `bad_model` for divisors that are not one for each pair. `name` is what gives them. */
+export function checkDivisors(divisors: readonly number[], turned: number, where: string, name = 'RoPE scaling'): void {
   const odd = divisors.find((x) => !(typeof x === 'number' && x >= ropeFactors.least && x <= ropeFactors.most))
   if (divisors.length !== turned / 2 || odd !== undefined)
     throw new ForetokenError(
       'bad_model',
-      `${where}: RoPE scaling has ${divisors.length} factors${odd === undefined ? '' : `, one of them ${show(odd)}`}; ` +
+      `${where}: ${name} has ${divisors.length} factors${odd === undefined ? '' : `, one of them ${show(odd)}`}; ` +
         `heads that turn ${turned} components take ${turned / 2} from ${ropeFactors.least} to ${ropeFactors.most}`,
     )
 }

@@ -70,17 +70,24 @@ async function poolingOf(files: ModelFiles, steps: readonly Step[], dense: Tenso
   let normalize = false
   for (const { kind, path } of steps) {
     if (kind === 'Transformer') continue
+    const file = `${path}/config.json`
+    const isRead = (kind === 'Pooling' && !pooling) || (kind === 'Dense' && pooling && !normalize)
+    if (isRead && !files.files.includes(file))
+      return { refused: `modules.json: path of ${show(kind)} is ${show(path)}, and it has no file ${file}`, normalize }
     if (kind === 'Normalize' && pooling) normalize = true
     else if (kind === 'Pooling' && !pooling) {
-      const config = await readJson(await files.open(`${path}/config.json`), jsonBounds.config)
+      const config = await readJson(await files.open(file), jsonBounds.config)
+      const { include_prompt: include = true, ...said } = config
+      const odd = Object.entries({ ...flagsOf(said), include_prompt: include }).find(([, value]) => !isFlag(value))
+      if (odd) return { refused: `${file}: ${odd[0]} is ${show(odd[1])}, not true or false`, normalize }
       const modes = modesOf(config)
       pooling = modes.length === 1 ? stNames[String(modes[0])] : undefined
       if (!pooling)
         return {
-          refused: `its pooling is ${show(modes.join(' and '))}; ${poolings.join(', ')} are computed`,
+          refused: `${file}: its pooling is ${show(modes.join(' and '))}; ${poolings.join(', ')} are computed`,
           normalize,
         }
-      if (config.include_prompt === false)
+      if (include === false)
         return { refused: 'its pooling leaves out the tokens of the prompt, which is not computed', normalize }
     } else if (kind === 'Dense' && pooling && !normalize) {
       const layer = await denseOf(files, path, dense.length)
@@ -94,12 +101,21 @@ async function poolingOf(files: ModelFiles, steps: readonly Step[], dense: Tenso
 /** sentence-transformers' names of the poolings that are computed. */
 const stNames: Readonly<Record<string, Pooling>> = { lasttoken: 'last', mean: 'mean', cls: 'cls' }
 
+function isFlag(value: unknown): boolean {
+  return typeof value === 'boolean' || value === null
+}
+
+/** Returns the flags of the older form. */
+function flagsOf(config: Json): Json {
+  return Object.fromEntries(Object.entries(config).filter(([key]) => key.startsWith('pooling_mode_')))
+}
+
 /** Returns the modes of a pooling, in the newer form of one text or a list, or the older one of flags. */
 function modesOf(config: Json): readonly unknown[] {
   const { pooling_mode: mode } = config
   if (mode !== undefined) return [mode].flat()
   const flags = { cls_token: 'cls', mean_tokens: 'mean', lasttoken: 'lasttoken' }
-  const set = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
+  const set = Object.keys(flagsOf(config)).filter((key) => config[key] === true)
   return set.map((key) => key.slice('pooling_mode_'.length)).map((key) => flags[key as keyof typeof flags] ?? key)
 }
 
@@ -114,12 +130,21 @@ async function denseOf(files: ModelFiles, path: string, index: number): Promise<
   const { module_input_name: input = name, module_output_name: output = name } = config
   const said = `its ${path} has`
   if (!identity.test(String(activation)))
-    return `${said} the activation ${show(activation)}; dense layers without one are computed`
+    return `${said} the activation ${show(activation)} (activation_function); dense layers without one are computed`
   if (bias !== false) return `${said} a bias, which is not computed`
   if (residual !== false) return `${said} a residual connection, which is not computed`
   if (input !== name || (output ?? name) !== name) return `${said} another input or output than ${name}`
   const [weight, ...rest] = await readSafetensors(await files.open(`${path}/model.safetensors`))
   if (weight?.name !== 'linear.weight' || rest.length > 0)
     throw new ForetokenError('bad_model', `${files.name}/${path}/model.safetensors has not just linear.weight`)
+  for (const [key, size] of [
+    ['in_features', weight.cols],
+    ['out_features', weight.rows],
+  ] as const)
+    if ((config[key] ?? size) !== size)
+      throw new ForetokenError(
+        'bad_model',
+        `${files.name}/${path}/config.json: ${key} is ${show(config[key])}, and its weight has ${size}`,
+      )
   return { ...weight, name: denseNames(index).huggingFace }
 }

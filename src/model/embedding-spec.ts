@@ -19,12 +19,15 @@ export const plainEmbedding: EmbeddingSpec = { normalize: true, prompts: {}, end
 const mostEndIds = 16
 
 /** llama.cpp's numbers of poolings. */
-const [ggufNone, ggufMean, ggufFirst, ggufLast, ggufRank] = [0, 1, 2, 3, 4]
+const [ggufUnspecified, ggufNone, ggufMean, ggufFirst, ggufLast, ggufRank] = [-1, 0, 1, 2, 3, 4]
 const ggufPoolings: Readonly<Record<number, Pooling>> = { [ggufMean]: 'mean', [ggufFirst]: 'cls', [ggufLast]: 'last' }
 
 /** Reads the spec of a GGUF of architecture `name`. Throws `bad_model`. */
 export function embeddingOfGguf(metadata: MetadataReader, name: string): EmbeddingSpec {
-  const number = metadata.optionalNumber(`${name}.pooling_type`) ?? ggufNone
+  const key = `${name}.pooling_type`
+  const number = metadata.optionalNumber(key) ?? ggufNone
+  if (!isWhole(number) && number !== ggufUnspecified)
+    throw new ForetokenError('bad_model', `${metadata.where}: ${key} is ${number}; expected a whole number`)
   const pooling = ggufPoolings[number]
   const eos = metadata.optionalNumber('tokenizer.ggml.eos_token_id')
   const ends = metadata.optionalFlag('tokenizer.ggml.add_eos_token') ?? false
@@ -32,7 +35,7 @@ export function embeddingOfGguf(metadata: MetadataReader, name: string): Embeddi
     ...plainEmbedding,
     ...(pooling && { pooling }),
     ...(number === ggufRank && { ranks: true }),
-    ...(!pooling && number !== ggufNone && number !== ggufRank && { refused: `its pooling_type is ${number}` }),
+    ...(!pooling && number > ggufNone && number !== ggufRank && { refused: `its pooling_type is ${number}` }),
     endIds: ends && eos !== undefined ? [eos] : [],
   }
 }
@@ -86,7 +89,9 @@ async function promptsOf(files: ModelFiles): Promise<Pick<EmbeddingSpec, 'prompt
   if (prompts !== undefined && prompts !== null && !(isObject(prompts) && Object.values(prompts).every(isText)))
     throw new ForetokenError('bad_model', `${where}: prompts is ${show(prompts)}, not texts by name`)
   const texts = (prompts ?? {}) as Record<string, string>
-  if (typeof name !== 'string') return { prompts: texts }
+  if (name === undefined || name === null) return { prompts: texts }
+  if (typeof name !== 'string')
+    throw new ForetokenError('bad_model', `${where}: default_prompt_name is ${show(name)}, not the name of a prompt`)
   if (!Object.hasOwn(texts, name))
     throw new ForetokenError(
       'bad_model',

@@ -76,13 +76,21 @@ export class LoadedModel {
    */
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<LoadedModel> {
     const { config } = archive
-    const spec = options.spec ?? specOf(config)
-    if (options.inputs) requireAlike(config, 'a predictor')
-    const { passTokens: tokens, inputs = 0, pageEntries, firstPages = 0, kv } = options
-    const pages = firstPages * pageLayout(spec, kv).bytes
-    expectWeights(backend, archive, activationBytes(config, spec, options) + pages)
+    const spec = LoadedModel.expect(backend, archive, options)
+    const { passTokens: tokens, inputs = 0, pageEntries } = options
     backend.prepare(limitsOf(config, spec, { tokens, inputs, pageEntries }))
     return new LoadedModel(backend, archive, spec, await loadWeights(backend, archive, options), options)
+  }
+
+  /** Checks what `load` checks before it reads weights, and returns the recipe. Throws what that throws. */
+  static expect(backend: Backend, archive: ModelArchive, options: ModelOptions): ModelSpec {
+    const { config } = archive
+    const spec = options.spec ?? specOf(config)
+    if (options.inputs) requireAlike(config, 'a predictor')
+    const { firstPages = 0, kv } = options
+    const pages = firstPages * pageLayout(spec, kv).bytes
+    expectWeights(backend, archive, activationBytes(config, spec, options) + pages)
+    return spec
   }
 
   private constructor(

@@ -4,15 +4,16 @@ import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
-import { checkConfig } from './config.ts'
+import { type ConfigNames, checkConfig } from './config.ts'
 import { embeddingOfGguf } from './embedding-spec.ts'
 import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
+import { plainGgufNames } from './families/plain.ts'
 import { fingerprint } from './fingerprint.ts'
-import { readGguf } from './gguf.ts'
+import { type Gguf, readGguf } from './gguf.ts'
 import type { GgufTensor } from './gguf-tensors.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
-import { withoutMetadata } from './ignored-keys.ts'
+import { ignoredWarning, ignoring, keysOfMetadata, withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
 import { MetadataReader } from './metadata.ts'
@@ -31,8 +32,9 @@ const ranks = 'cls.output.weight'
 export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = await readGguf(source)
   const prefix = `${gguf.metadata.get('general.architecture')}.`
-  const { metadata: kept, warnings } = withoutMetadata(gguf.metadata, prefix, ignored, source.name)
-  const metadata = new MetadataReader(kept, source.name)
+  const dropped = keysOfMetadata(gguf.metadata, prefix, ignored)
+  const without = (keys: ReadonlySet<string>) => new MetadataReader(withoutMetadata(gguf.metadata, keys), source.name)
+  const metadata = without(new Set(dropped.map(({ key }) => key)))
   if ((metadata.optionalNumber('split.count') ?? 1) > 1)
     throw new ForetokenError(
       'unsupported',
@@ -57,14 +59,23 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenizer: spec,
     embedding,
     tokenless,
+    ...licenceOf(gguf.metadata),
+    ...(await ignoring(ignored, dropped, (keys) => configOf(without(keys), found))),
     warnings: [
-      ...warnings,
+      ...ignoredWarning(dropped, source.name),
       ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
     ],
     fingerprint: await fingerprint(config, tensors),
   }
+}
+
+/** Returns the licence that the metadata of a GGUF names; nothing for what is no text. */
+export function licenceOf(metadata: Gguf['metadata']): Pick<ModelArchive, 'licence'> {
+  const said = ['general.license', 'general.license.name', 'general.license.link'].map((key) => metadata.get(key))
+  const texts = said.filter((text) => typeof text === 'string' && text.trim() !== '')
+  return texts.length === 0 ? {} : { licence: [...new Set(texts)].join(', ').slice(0, 200) }
 }
 
 async function configOf(
@@ -76,18 +87,19 @@ async function configOf(
   if (name === 'clip')
     throw new ForetokenError(
       'unsupported',
-      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model beside it`,
+      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model itself, which is published beside it without mmproj in its name`,
     )
   const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
-  const plain = checkConfig(await form.read(metadata, found), where)
+  const names = namesOf(metadata, form)
+  const plain = checkConfig(await form.read(metadata, found), where, names)
   const { headDim } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
   if (values !== headDim || turned !== (plain.ropeTurned ?? headDim))
     throw new ForetokenError(
       'unsupported',
-      `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
+      `${where}: heads of ${headDim} with values of ${values} (${form.name}.attention.value_length) and RoPE over ${turned} (${names.ropeTurned})`,
     )
   checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where, form.keys)
   const factorsOf = async (name: string) => {
@@ -95,8 +107,10 @@ async function configOf(
     return factors && (await readFloats(factors, (plain.ropeTurned ?? headDim) / 2))
   }
   const scaling = {
+    prefix: `${form.name}.`,
     type: metadata.value(`${form.name}.rope.scaling.type`),
-    factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
+    factor: optional('rope.scaling.factor'),
+    older: optional('rope.scale_linear'),
     factors: await factorsOf(frequencies),
     short: await factorsOf(short),
     long: await factorsOf(long),
@@ -105,7 +119,17 @@ async function configOf(
   }
   const scaled = { ...plain, ...scalingOfGguf(scaling, plain, where) }
   const windows = windowsIn(windowsOf(metadata, form, scaled), scaled.maxContext)
-  return { config: checkConfig({ ...scaled, ...windows }, where), form }
+  return { config: checkConfig({ ...scaled, ...windows }, where, names), form }
+}
+
+/** Returns the keys that give the fields of a config, for messages. */
+function namesOf(metadata: MetadataReader, { name, names }: GgufForm): ConfigNames {
+  const entries = Object.entries({ ...plainGgufNames, ...names }).map(([field, key]) => [field, `${name}.${key}`])
+  const all: ConfigNames = Object.fromEntries(entries)
+  // A size of heads that the file does not say follows from two that it does.
+  return metadata.value(`${name}.attention.key_length`) === undefined
+    ? { ...all, headDim: `${all.hidden} / ${all.heads}` }
+    : all
 }
 
 /**

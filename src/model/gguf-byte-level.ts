@@ -29,7 +29,7 @@ export function preTokenizerOf(metadata: MetadataReader, warnings: string[]): Pr
   if (known) return known
   throw new ForetokenError(
     'unsupported',
-    `${metadata.where}: pre-tokenizer ${show(name)}; ${[...preTokenizers.keys()].join(', ')} are known`,
+    `${metadata.where}: pre-tokenizer ${show(name)} (${preKey}); ${[...preTokenizers.keys()].join(', ')} are known`,
   )
 }
 
@@ -51,7 +51,7 @@ export async function byteLevel(
     if (between >= to)
       throw new ForetokenError(
         'bad_model',
-        `${metadata.where}: the merge ${show(text.slice(from, to))} does not have two parts`,
+        `${metadata.where}: the merge ${show(text.slice(from, to))} does not have two parts (tokenizer.ggml.merges)`,
       )
     const left = vocabulary.find(text, from, between)
     const right = vocabulary.find(text, between + 1, to)

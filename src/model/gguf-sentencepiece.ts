@@ -21,7 +21,10 @@ export async function sentencePiece(
   checkCuts(metadata.where, ends)
   const scores = await metadata.optionalNumbers('tokenizer.ggml.scores', limits.tokens)
   if (!scores || scores.length !== ends.length)
-    throw new ForetokenError('bad_model', `${metadata.where}: ${scores?.length ?? 0} scores for ${ends.length} tokens`)
+    throw new ForetokenError(
+      'bad_model',
+      `${metadata.where}: ${scores?.length ?? 0} scores for ${ends.length} tokens (tokenizer.ggml.scores)`,
+    )
   const [lefts, rights, wholes]: [number[], number[], number[]] = [[], [], []]
   for (let id = 0, from = 0; id < ends.length; id++) {
     const to = defined(ends[id])

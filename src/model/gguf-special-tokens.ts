@@ -30,7 +30,8 @@ export const endOfTurn = [
  */
 export function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   const id = (name: string, otherwise?: number) => {
-    const found = metadata.optionalNumber(`tokenizer.ggml.${name}_token_id`)
+    const key = `tokenizer.ggml.${name}_token_id`
+    const found = metadata.optionalNumber(key)
     if (found === undefined) {
       const has = model === 'llama' && otherwise !== undefined && otherwise < tokens
       return has ? otherwise : undefined
@@ -38,7 +39,7 @@ export function specialIds(metadata: MetadataReader, tokens: number, model: stri
     if (isWhole(found, 0, tokens - 1)) return found
     throw new ForetokenError(
       'bad_model',
-      `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,
+      `${metadata.where}: ${key} is ${found}, outside its ${tokens} tokens (tokenizer.ggml.tokens)`,
     )
   }
   // The tokens for the text before a gap, the text after it, and its filling. Older files use the

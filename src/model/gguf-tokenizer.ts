@@ -13,6 +13,8 @@ import { packTexts, textAt } from './packed-texts.ts'
 import { preTokenizers } from './pre-tokenizers.ts'
 import { packVocabulary, Vocabulary } from './vocabulary.ts'
 
+const typesKey = 'tokenizer.ggml.token_type'
+
 export interface GgufTokenizer {
   readonly spec: TokenizerSpec
   /** Yields the ids that have a token. A doubled token keeps its first id. */
@@ -30,7 +32,7 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
   if (model !== 'gpt2' && model !== 'llama')
     throw new ForetokenError(
       'unsupported',
-      `${metadata.where}: tokenizer ${show(model)}; gpt2 (byte-level BPE) and llama (SentencePiece) are read`,
+      `${metadata.where}: tokenizer ${show(model)} (tokenizer.ggml.model); gpt2 (byte-level BPE) and llama (SentencePiece) are read`,
     )
   const named = metadata.count('tokenizer.ggml.tokens') ?? 0
   if (named > rows)
@@ -38,7 +40,12 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
       'bad_model',
       `${metadata.where} has ${named} tokens, and its embedding ${rows} rows: the tokenizer is not this model's`,
     )
-  const types = (await metadata.optionalNumbers('tokenizer.ggml.token_type', limits.tokens)) ?? []
+  const types = (await metadata.optionalNumbers(typesKey, limits.tokens)) ?? []
+  if (types.length > 0 ? types.length !== named : metadata.value(typesKey) !== undefined)
+    throw new ForetokenError(
+      'bad_model',
+      `${metadata.where}: ${typesKey} has ${types.length} entries for ${named} tokens (tokenizer.ggml.tokens)`,
+    )
   const tokens = withoutPadding(await metadata.texts('tokenizer.ggml.tokens', limits.tokens, limits.token), types)
   const packed = packVocabulary(tokens)
   const vocabulary = new Vocabulary(packed)
@@ -63,7 +70,8 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
     json: { version: '1.0', added_tokens: added, ...json, post_processor: null },
     ...(mergeIds && { vocabulary: packed, mergeIds }),
     config: gapTokens(special.gap, tokens),
-    chatTemplate: metadata.optionalText('tokenizer.chat_template'),
+    // An empty one would make every prompt empty.
+    chatTemplate: metadata.optionalText('tokenizer.chat_template') || undefined,
     bosToken: text(bos),
     eosToken: text(eos),
     eosIds: [...new Set(ends)],

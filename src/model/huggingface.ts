@@ -3,12 +3,13 @@
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
-import { checkConfig } from './config.ts'
+import { type ConfigNames, checkConfig } from './config.ts'
 import { modulesOfFolder } from './embedding-modules.ts'
 import { embeddingOfFolder } from './embedding-spec.ts'
 import { familyOf, huggingFaceFormOf } from './families/index.ts'
+import { plainNames } from './families/plain.ts'
 import { fingerprint } from './fingerprint.ts'
-import { withoutKeys } from './ignored-keys.ts'
+import { ignoredWarning, ignoring, keysOfJson, withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
@@ -25,17 +26,18 @@ const headName = 'lm_head.weight'
 export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const where = `${files.name}/config.json`
   const whole = await readJson(await files.open('config.json'), jsonBounds.config)
-  const { json, warnings } = withoutKeys(whole, ignored, where)
-  const { config: said, tied } = configOf(json, where)
-  const { found, bare } = prefixed(await readShards(files))
+  const found = keysOfJson(whole, ignored)
+  const json = withoutKeys(whole, new Set(found.map(({ key }) => key)))
+  const { config: said, tied, names } = configOf(json, where)
+  const { found: stored, bare } = prefixed(await readShards(files))
   const modules = await modulesOfFolder(files)
-  for (const layer of modules.dense) found.set(layer.name, layer)
+  for (const layer of modules.dense) stored.set(layer.name, layer)
   const headless = bare && tied === false
-  const head = await headOf(found, said, headless ? true : tied, where)
+  const head = await headOf(stored, said, headless ? true : tied, where)
   const dense = modules.dense.map(({ rows }) => rows)
-  const config = checkConfig({ ...said, tiedEmbedding: head.tied, ...(dense.length > 0 && { dense }) }, files.name)
+  const config = checkConfig({ ...said, tiedEmbedding: head.tied, ...(dense.length > 0 && { dense }) }, where, names)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
-  const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
+  const tensors = nameTensors(config, stored, 'huggingFace', files.name, ignore)
   const tokenizer = await readTokenizer(files, json, config.vocab)
   const { spec } = tokenizer
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
@@ -47,8 +49,9 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     tokenizer: spec,
     embedding: await embeddingOfFolder(files, spec, config.vocab, modules.pooling),
     tokenless,
+    ...(await ignoring(ignored, found, (keys) => configOf(withoutKeys(whole, keys), where))),
     warnings: [
-      ...warnings,
+      ...ignoredWarning(found, where),
       ...(headless ? [withoutHead(files.name)] : []),
       ...head.warnings,
       ...tokenizer.warnings,
@@ -124,15 +127,21 @@ function configOf(whole: Json, where: string) {
   const form = huggingFaceFormOf(whole.model_type, where)
   const json = form.normal?.(whole, where) ?? whole
   // Checked before anything is made of its numbers.
-  const checked = checkConfig(form.read(json, where), where)
-  checkKeys(json, form.keys, checked, where)
+  const own: ConfigNames = { ...plainNames, ...form.names }
+  // A size of heads that the file does not say follows from two that it does.
+  const names: ConfigNames = {
+    ...own,
+    ...((json.head_dim ?? undefined) === undefined && { headDim: `${own.hidden} / ${own.heads}` }),
+  }
+  const checked = checkConfig(form.read(json, where), where, names)
   const scaled: ModelConfig = { ...checked, ...scalingOfJson(json, checked, where) }
+  checkKeys(json, form.keys, checked, where)
   const windows = windowsIn(form.windows(json, checked.layers, where), scaled.maxContext)
   const config: ModelConfig = { ...scaled, ...windows }
   const tied = form.tied(json)
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
-    throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)
-  return { config, tied: tied ?? undefined }
+    throw new ForetokenError('bad_model', `${where}: ${names.tiedEmbedding} is ${show(tied)}, not true or false`)
+  return { config, tied: tied ?? undefined, names }
 }
 
 /**

@@ -9,6 +9,10 @@ const KiB = 1 << 10
 const MiB = 1 << 20
 
 export const limits = {
+  /** Tokens of a context. Llama 4 Scout has 10,485,760. */
+  context: 1 << 26,
+  /** Width of the hidden states. Llama 3.1 405B has 16,384. */
+  width: 1 << 16,
   /** Tokens, and rows of the embedding. Gemma 3 has 262,144. */
   tokens: 1 << 20,
   /** Merges of a BPE. Gemma 3 has 514,906. */

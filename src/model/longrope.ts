@@ -5,6 +5,7 @@
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
+import { checkDivisors } from './config.ts'
 import { type Json, show } from './json.ts'
 
 /** The part of a config that LongRoPE decides. */
@@ -21,20 +22,28 @@ export interface LongRopeSource {
 }
 
 /** Reads the scaling `name` of a config.json for a context of `maxContext` tokens. Throws `bad_model`. */
-export function longRopeOfJson(json: Json, name: string, maxContext: number, where: string): LongRopeConfig {
+export function longRopeOfJson(
+  json: Json,
+  name: string,
+  { maxContext, headDim, ropeTurned = headDim }: Pick<ModelConfig, 'maxContext' | 'headDim' | 'ropeTurned'>,
+  where: string,
+): LongRopeConfig {
   const scaling = json[name] as Json
   const bad = (key: string, expected: string) =>
     new ForetokenError('bad_model', `${where}: ${name}.${key} is ${show(scaling[key])}; expected ${expected}`)
   const factorsOf = (key: string): readonly number[] => {
     const factors = scaling[key]
-    if (Array.isArray(factors) && factors.every((factor) => typeof factor === 'number')) return factors
-    throw bad(key, 'a list of numbers')
+    if (!Array.isArray(factors) || !factors.every((factor) => typeof factor === 'number'))
+      throw bad(key, 'a list of numbers')
+    return factors
   }
   const [short, long] = [factorsOf('short_factor'), factorsOf('long_factor')]
   const first = 'original_max_position_embeddings'
   const original = json[first] ?? scaling[first]
   if (!isWhole(original, 1))
     throw new ForetokenError('bad_model', `${where}: ${first} is ${show(original)}; expected a number of tokens`)
+  checkDivisors(short, ropeTurned, where, `${name}.short_factor`)
+  checkDivisors(long, ropeTurned, where, `${name}.long_factor`)
   const odd = ['short_mscale', 'long_mscale'].find((key) => scaling[key] !== undefined)
   if (odd !== undefined)
     throw new ForetokenError(

@@ -5,6 +5,7 @@ import { functionOf, listOf, textOf, withArguments, wrong } from '../base/checks
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { type Checks, checkedFields, wholeFrom } from '../base/fields.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { withAdvice } from './advice.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
 import { ignoredKeysOf } from './ignored-keys.ts'
@@ -20,7 +21,8 @@ export interface OpenOptions {
   /**
    * Keys of the configuration to ignore, such as `['new_key']` of a config.json or
    * `['llama.new_key']` of a GGUF: keys that would be refused because they may change the
-   * computation. Absent keys are allowed.
+   * computation. The architecture, or the name of the object that a key is in, may be left out.
+   * Absent keys are allowed; `ModelArchive.ignored` tells them.
    */
   readonly ignoreConfig?: readonly string[] | undefined
 }
@@ -47,7 +49,7 @@ export async function openModel(files: ModelFiles, options: OpenOptions = {}): P
     )
   } catch (error) {
     // The caller's sources may throw anything.
-    throw asForetokenError(error, 'io', 'reading the model')
+    throw withAdvice(asForetokenError(error, 'io', 'reading the model'))
   }
 }
 
@@ -66,10 +68,24 @@ export function checkedFiles(files: ModelFiles): ModelFiles {
   }
 }
 
+/** Whether a GGUF is the part of a model that reads images, by the name that llama.cpp gives it. */
+export function isProjector(file: string): boolean {
+  return /(^|[-_./])mmproj[^/]*\.gguf$/i.test(file)
+}
+
 async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
-  const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  const all = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  const models = all.filter((file) => !isProjector(file))
+  // A projector alone is refused by what it holds.
+  const gguf = models.length > 0 ? models : all
   const [only] = gguf
-  if (only !== undefined && gguf.length === 1) return openGguf(files.name, await files.open(only), ignored)
+  if (only !== undefined && gguf.length === 1) {
+    const archive = await openGguf(files.name, await files.open(only), ignored)
+    const unused = all.filter((file) => file !== only)
+    if (unused.length === 0) return archive
+    const warning = `${files.name}: ${unused.join(', ')} is for images and not used: only the text of ${only} is run`
+    return { ...archive, warnings: [...archive.warnings, warning] }
+  }
   if (gguf.length > 1)
     throw new ForetokenError(
       'unsupported',
@@ -88,6 +104,6 @@ async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<
   if (files.files.includes('config.json')) return openHuggingFace(files, ignored)
   throw new ForetokenError(
     'not_found',
-    `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,
+    `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'}); name a .gguf file, or the folder of a model`,
   )
 }

@@ -15,7 +15,8 @@ export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeLong' 
  */
 export function thetaOf(json: Json, where: string): number {
   const inner = isObject(json.rope_parameters) ? json.rope_parameters.rope_theta : undefined
-  const [theta, other] = [json.rope_theta ?? inner ?? 10_000, inner ?? json.rope_theta ?? 10_000]
+  const { rope_theta: outer = inner ?? 10_000 } = json
+  const [theta, other] = [outer, inner ?? outer]
   if (typeof theta !== 'number' || theta !== other)
     throw new ForetokenError(
       'bad_model',
@@ -30,7 +31,7 @@ export function thetaOf(json: Json, where: string): number {
  * `bad_model`, `unsupported`.
  */
 export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxContext'>, where: string): RopeScaling {
-  const name = json.rope_scaling ? 'rope_scaling' : 'rope_parameters'
+  const name = (json.rope_scaling ?? undefined) === undefined ? 'rope_parameters' : 'rope_scaling'
   const scaling = json[name]
   if (scaling === undefined || scaling === null) return {}
   if (!isObject(scaling)) throw new ForetokenError('bad_model', `${where}: ${name} is ${show(scaling)}, not an object`)
@@ -42,7 +43,7 @@ export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxCon
   const share = (rope.ropeTurned ?? rope.headDim) / rope.headDim
   const isShare =
     typeof (partial ?? 1) === 'number' && Math.floor(((partial as number) ?? 1) * rope.headDim) === share * rope.headDim
-  if (type === 'longrope' || type === 'su') return longRopeOfJson(json, name, rope.maxContext, where)
+  if (type === 'longrope' || type === 'su') return longRopeOfJson(json, name, rope, where)
   if (!isShare || (attention ?? 1) !== 1)
     throw new ForetokenError(
       'unsupported',
@@ -59,13 +60,16 @@ export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxCon
     const [low, high] = [number('low_freq_factor'), number('high_freq_factor')]
     if (!(high > low))
       throw new ForetokenError('bad_model', `${where}: ${name} blends from ${low} to ${high} turns; expected a range`)
-    const original = number('original_max_position_embeddings', json.original_max_position_embeddings)
+    const first = 'original_max_position_embeddings'
+    const original = number(first, json[first])
+    if (!isWhole(original))
+      throw new ForetokenError('bad_model', `${where}: ${name}.${first} is ${original}; expected a number of tokens`)
     const factor = factorOf(number('factor'), `${where}: ${name}.factor`)
     return { ropeDivisors: llama3(rope, { factor, low, high, original }) }
   }
   throw new ForetokenError(
     'unsupported',
-    `${where}: RoPE scaling ${show(type)}; default, linear, llama3 and longrope are run`,
+    `${where}: ${name}.${scaling.rope_type === undefined ? 'type' : 'rope_type'} asks for RoPE scaling ${show(type)}; default, linear, llama3 and longrope are run`,
   )
 }
 
@@ -105,9 +109,13 @@ export function ropesByKind(json: Json, local: string, where: string): Json {
  * applies.
  */
 export interface GgufScaling {
+  /** The architecture and a dot, with which keys begin. */
+  readonly prefix: string
   readonly type: unknown
-  /** `rope.scaling.factor`, or `rope.scale_linear` of older files; 0 is none. */
+  /** `rope.scaling.factor`; 0 is none. */
   readonly factor: number | undefined
+  /** `rope.scale_linear`, the same in older files. */
+  readonly older: number | undefined
   readonly factors: readonly number[] | undefined
   /** `rope_factors_short.weight` and `rope_factors_long.weight`: the scaling is LongRoPE. */
   readonly short: readonly number[] | undefined
@@ -119,7 +127,7 @@ export interface GgufScaling {
 
 /** Returns what a GGUF asks for. Throws `bad_model`, `unsupported`. */
 export function scalingOfGguf(
-  { type, factor = 0, factors, short, long, amplitude = 1, original }: GgufScaling,
+  { prefix, type, factor: newer, older, factors, short, long, amplitude = 1, original }: GgufScaling,
   rope: Rope & Pick<ModelConfig, 'maxContext'>,
   where: string,
 ): RopeScaling {
@@ -132,16 +140,23 @@ export function scalingOfGguf(
     if (original !== undefined && !isWhole(original, 1))
       throw new ForetokenError(
         'bad_model',
-        `${where}: rope.scaling.original_context_length is ${original}; expected a number of tokens`,
+        `${where}: ${prefix}rope.scaling.original_context_length is ${original}; expected a number of tokens`,
       )
     // Without its first context llama.cpp never takes the long ones.
     return longRope({ short, long, amplitude, original: original ?? rope.maxContext }, rope.maxContext)
   }
   if (amplitude !== 1 && amplitude !== 0)
-    throw new ForetokenError('unsupported', `${where}: rope.scaling.attn_factor is ${amplitude}; 1 is run`)
+    throw new ForetokenError('unsupported', `${where}: ${prefix}rope.scaling.attn_factor is ${amplitude}; 1 is run`)
   if (type !== undefined && type !== 'none' && type !== 'linear')
-    throw new ForetokenError('unsupported', `${where}: RoPE scaling ${show(type)}; none, linear and llama3 are run`)
-  const divisor = type === 'none' || factor === 0 ? 1 : factorOf(factor, `${where}: the RoPE scaling's factor`)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: RoPE scaling ${show(type)} (${prefix}rope.scaling.type); none, linear and llama3 are run`,
+    )
+  const factor = newer ?? older ?? 0
+  const divisor =
+    type === 'none' || factor === 0
+      ? 1
+      : factorOf(factor, `${where}: ${prefix}rope.${newer === undefined ? 'scale_linear' : 'scaling.factor'}`)
   if (factors) return { ropeDivisors: factors.map((each) => each * divisor) }
   return divisor === 1 ? {} : { ropeDivisors: linear(rope, divisor) }
 }

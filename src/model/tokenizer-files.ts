@@ -24,7 +24,8 @@ export async function readTokenizer(
     files.files.includes(file) ? readJson(await files.open(file), bounds) : {}
   if (!files.files.includes('tokenizer.json')) {
     const advice = adviceWithoutTokenizer(config.model_type)
-    throw new ForetokenError('not_found', `${files.name} has no tokenizer.json${advice ? `; ${advice}` : ''}`)
+    const other = 'get it with the other files of the model, or use a GGUF, which holds its own'
+    throw new ForetokenError('not_found', `${files.name} has no tokenizer.json; ${advice ?? other}`)
   }
   const json = await readJson(await files.open('tokenizer.json'), jsonBounds.tokenizer)
   const settings = await optional('tokenizer_config.json', jsonBounds.tokenizerConfig)
@@ -42,7 +43,8 @@ export async function readTokenizer(
   const spec = {
     json,
     config: settings,
-    chatTemplate: typeof template === 'string' ? template : defaultTemplate(template),
+    // An empty one would make every prompt empty.
+    chatTemplate: (typeof template === 'string' ? template : defaultTemplate(template)) || undefined,
     bosToken,
     eosToken,
     eosIds,

@@ -15,6 +15,9 @@ export function windowsIn(windows: readonly number[] | undefined, maxContext: nu
   return shorter?.some((window) => window > 0) ? { windows: shorter } : {}
 }
 
+/** The first layer with a window in a model of Qwen whose file does not say it, as in transformers. */
+const qwenFirst = 28
+
 /**
  * Returns the windows that a config.json asks for, one for each layer and 0 for one without;
  * undefined if all layers see the whole context. `layer_types` decides if it is there; else
@@ -23,10 +26,12 @@ export function windowsIn(windows: readonly number[] | undefined, maxContext: nu
  */
 export function windowsOf(json: Json, layers: number, where: string): readonly number[] | undefined {
   const listed = slidingLayers(json, layers, where)
-  const { use_sliding_window: used, max_window_layers: first } = json
+  const { use_sliding_window: used, max_window_layers: first = qwenFirst } = json
   if (used !== undefined && used !== null && typeof used !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: use_sliding_window is ${show(used)}, not true or false`)
-  const from = typeof first === 'number' ? first : 0
+  if (!listed && used === true && !isWhole(first))
+    throw new ForetokenError('bad_model', `${where}: max_window_layers is ${show(first)}; expected a number of layers`)
+  const from = isWhole(first) ? first : 0
   const slides = listed ?? Array.from({ length: layers }, (_, layer) => used === true && layer >= from)
   return windowsWhere(slides, json, where)
 }

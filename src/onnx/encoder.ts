@@ -22,13 +22,14 @@ import {
   type EmbedInput,
   type EmbedOptions,
   idsOfText,
+  nameOfText,
   type TextFrame,
   wayOf,
 } from '../engine/embed.ts'
 import { Pool, vectorOf } from '../engine/pooling.ts'
 import { modulesOfFolder } from '../model/embedding-modules.ts'
 import { embeddingOfFolder, framesOf, plainEmbedding } from '../model/embedding-spec.ts'
-import { type Json, readJson } from '../model/json.ts'
+import { type Json, readJson, show } from '../model/json.ts'
 import { jsonBounds } from '../model/limits.ts'
 import { encoderTokenizers } from '../tokens/encoder-tokenizers.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
@@ -81,16 +82,29 @@ export class OrtEncoder {
     const { vocab } = folder.config
     const optional = async (file: string): Promise<Json> =>
       files.files.includes(file) ? readJson(await files.open(file), jsonBounds.tokenizerConfig) : {}
+    const bad = (file: string, key: string, value: unknown, expected: string) =>
+      new ForetokenError(
+        'bad_model',
+        `${files.name}/${file}: ${key} is ${show(value)}; expected ${expected}: correct it, or take the export's own file`,
+      )
+    const { hidden } = folder.config as Partial<OnnxFolder['config']>
+    if (hidden === undefined) throw bad('config.json', 'hidden_size', hidden, 'the width of its states')
+    const { before, after } = framesOf(folder.tokenizer.json.post_processor, files.name, vocab)
     const { model_type: family, pad_token_id: pad = 1 } = await optional('config.json')
     let { maxContext } = folder.config
     // These count positions from the one behind the padding's.
     if (paddedFamilies.includes(String(family)) && isWhole(pad, 0, maxContext - 2)) maxContext -= (pad as number) + 1
+    const least = Math.max(2, before.length + after.length + 1)
     for (const [file, key] of lengths) {
       const { [key]: most } = await optional(file)
-      // Some files write 1e30 for no limit.
-      if (isWhole(most, 1)) maxContext = Math.min(maxContext, most)
+      if (most === undefined || most === null) continue
+      // Some files write 1e30 for no limit, which is not a safe integer.
+      if (!(typeof most === 'number' && Number.isInteger(most) && most >= least))
+        throw bad(file, key, most, `a whole number of at least ${least} tokens, with those around a text`)
+      maxContext = Math.min(maxContext, most)
     }
-    const { do_lower_case: lowers = false } = await optional('sentence_bert_config.json')
+    const { do_lower_case: lowers } = await optional(lengths[0][0])
+    if (typeof (lowers ?? false) !== 'boolean') throw bad(lengths[0][0], 'do_lower_case', lowers, 'true or false')
     const { pooling, dense } = await modulesOfFolder(files)
     const pooled = session.outputNames.includes(pooledName)
     const spec = await embeddingOfFolder(files, folder.tokenizer, vocab, pooling)
@@ -98,7 +112,6 @@ export class OrtEncoder {
       dense.length > 0 && !pooled
         ? { ...spec, refused: `its dense layers are not in the graph; export it with the output ${pooledName}` }
         : spec
-    const { before, after } = framesOf(folder.tokenizer.json.post_processor, files.name, vocab)
     // A tokenizer without a template of its own may still begin with BOS.
     const frame = { before, after, bos: before.length === 0 }
     const config = { ...folder.config, maxContext }
@@ -141,12 +154,13 @@ export class OrtEncoder {
     const texts: (readonly number[])[] = []
     for (const [index, one] of inputs.entries()) {
       const lowered = typeof one === 'string' && this.#lowers ? one.toLowerCase() : one
+      const called = nameOfText(input, index)
       const ids =
-        typeof lowered === 'string' ? await idsOfText(tokenizer, frame, way.prefix, lowered, index, signal) : lowered
+        typeof lowered === 'string' ? await idsOfText(tokenizer, frame, way.prefix, lowered, called, signal) : lowered
       if (ids.length > context)
         throw new ForetokenError(
           'context_exceeded',
-          `text ${index} has ${ids.length} tokens, and ${this.#name} reads at most ${context}; shorten it`,
+          `${called} has ${ids.length} tokens, and ${this.#name} reads at most ${context}; shorten it`,
         )
       texts.push(ids)
     }

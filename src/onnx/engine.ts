@@ -25,10 +25,17 @@ import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
-import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
+import {
+  checkedRequest,
+  contextOf,
+  type GenerateOptions,
+  type GenerateRequest,
+  type ManyOptions,
+} from '../engine/options.ts'
 import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
+import { withAdvice } from '../model/advice.ts'
 import { withoutAnswers } from '../model/config.ts'
 import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
@@ -87,21 +94,26 @@ export class OrtEngine implements TextService {
     }))
     let session: OrtSession | undefined
     try {
-      const { externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import('./opening.ts')
+      const { checkContext, externalOf, isEncoder, OrtModel, onnxFile, openSession, readFolder, whole } = await import(
+        './opening.ts'
+      )
       const file = onnxFile(files)
       const name = `${files.name}/${file}`
       const description = await readFolder(files, options.reader)
+      checkContext(description, options.context)
       const bytes = await whole(await files.open(file))
       const { ort, reader } = options
-      session = await openSession(name, bytes, { ...options, externalData: await externalOf(files, file, options) })
-      if (!isEncoder(session)) return new OrtEngine(description, new OrtModel(name, ort, session), options, begun)
+      const externalData = await externalOf(files, file, options)
+      const held = externalData.reduce((sum, { data }) => sum + data.length, bytes.length)
+      session = await openSession(name, bytes, { ...options, externalData })
+      if (!isEncoder(session)) return new OrtEngine(description, new OrtModel(name, ort, session), options, begun, held)
       if (reader) throw wrong('reader', 'absent: an encoder has no prompts to read', reader)
       const { OrtEncoder } = await import('./encoder.ts')
       const encoder = await OrtEncoder.of(files, description, name, { ort, session })
-      return new OrtEngine(encoder.description, encoder, options, begun)
+      return new OrtEngine(encoder.description, encoder, options, begun, held)
     } catch (error) {
       await session?.release?.()
-      throw asForetokenError(error, 'io', 'reading the model')
+      throw withAdvice(asForetokenError(error, 'io', 'reading the model'))
     }
   }
 
@@ -119,19 +131,21 @@ export class OrtEngine implements TextService {
       guides,
     }: OrtEngineOptions,
     begun: number,
+    /** Bytes of the graph and its weights, which the runtime holds. */
+    held: number,
   ) {
-    const { name, config, tokenizer } = description
+    const { name, tokenizer } = description
     const encoder = 'embed' in model ? model : undefined
     const decoder = 'embed' in model ? undefined : model
     if (reader && decoder) checkReader(name, reader, decoder)
     this.archive = { ...description, tensors: new Map(), fingerprint: '' }
     this.tokenizer = createTokenizer(tokenizer, encoder?.tokenizers)
-    this.context = Math.min(context ?? 4096, config.maxContext)
+    this.context = withArguments('OrtEngine.load', () => contextOf(description, context))
     this.guides = guides && new LazyGuides(guides, this.archive, this.tokenizer)
     this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, encoder ? undefined : spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
-      memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
+      memoryBytes: () => held + (reader?.backend.memoryBytes() ?? 0),
     }
     this.#decoder = decoder
     this.answers = decoder !== undefined

@@ -1,6 +1,7 @@
 /** Reads an ONNX folder: its model file, the weights beside it, its config and its tokenizer. */
 
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
+import { wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -33,16 +34,49 @@ export function onnxFile({ name, files }: ModelFiles): string {
   )
 }
 
-/** Reads the weight files beside the model, which exports give one of a few endings. */
+/** Reads the weight files beside the model. */
 export async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
   if (externalData) return externalData
-  const folder = file.slice(0, file.lastIndexOf('/') + 1)
-  const beside = files.files.filter(
-    (one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one),
-  )
+  const { length } = folderOf(file)
   return Promise.all(
-    beside.map(async (one) => ({ path: one.slice(folder.length), data: await whole(await files.open(one)) })),
+    weightFiles(files, file).map(async (one) => ({
+      path: one.slice(length),
+      data: await whole(await files.open(one)),
+    })),
   )
+}
+
+function folderOf(file: string): string {
+  return file.slice(0, file.lastIndexOf('/') + 1)
+}
+
+/** Returns the names of the weight files beside a model, which exports give one of a few endings. */
+function weightFiles({ files }: ModelFiles, file: string): string[] {
+  const folder = folderOf(file)
+  return files.filter((one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one))
+}
+
+/** Resolves with the bytes of the model's graph and of its weights. Throws `not_found`. */
+export async function graphBytes(files: ModelFiles): Promise<number> {
+  const file = onnxFile(files)
+  const sizes = await Promise.all([file, ...weightFiles(files, file)].map(async (one) => (await files.open(one)).size))
+  return sizes.reduce((sum, bytes) => sum + bytes, 0)
+}
+
+/**
+ * Checks what a folder says of its model besides the graph, and resolves with the bytes of the graph and
+ * its weights. Throws `not_found`, `bad_model` and `bad_argument`.
+ */
+export async function checkFolder(files: ModelFiles, { context }: { readonly context?: number }): Promise<number> {
+  checkContext(await readFolder(files, undefined), context)
+  return graphBytes(files)
+}
+
+/** Throws `bad_argument` for a context beyond the model's. */
+export function checkContext({ name, config }: Pick<OnnxFolder, 'name' | 'config'>, wanted: number | undefined): void {
+  const most = config.maxContext
+  if (wanted !== undefined && wanted > most)
+    throw wrong('context', `a whole number from 2 to ${most} for ${name}`, wanted)
 }
 
 /** Reads a whole file. */
@@ -60,16 +94,25 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
   // An .onnx file alone is enough if the Rust core has the same model.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
-  const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  if (!isWhole(vocab, 1, limits.tokens) || !isWhole(maxContext, 1))
+  const checked = (key: string, value: unknown, least: number, most: number): number => {
+    if (isWhole(value, least, most)) return value
     throw new ForetokenError(
       'bad_model',
-      `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
-        "is it a causal language model's?",
+      `${files.name}/config.json: ${key} is ${show(value)}; expected a whole number from ${least} to ${most}: take the config.json of the export`,
     )
+  }
+  const vocab = checked('vocab_size', json.vocab_size, 1, limits.tokens)
+  const maxContext = checked('max_position_embeddings', json.max_position_embeddings ?? 4096, 2, limits.context)
   // The cost of a prediction is computed from the reader's shapes.
-  const { hidden_size: width = json.dim ?? json.d_model, model_type: architecture = 'ONNX' } = json
-  const shape = { ...(isWhole(width, 1) && { hidden: width }), architecture: String(architecture) }
+  const widthKey = ['hidden_size', 'dim', 'd_model'].find((key) => (json[key] ?? undefined) !== undefined)
+  const hidden = widthKey === undefined ? undefined : checked(widthKey, json[widthKey], 1, limits.width)
+  const { model_type: kind = 'ONNX' } = json
+  if (typeof kind !== 'string')
+    throw new ForetokenError(
+      'bad_model',
+      `${files.name}/config.json: model_type is ${show(kind)}, not a name: take the config.json of the export`,
+    )
+  const shape = { ...(hidden !== undefined && { hidden }), architecture: kind }
   const config = { ...shape, ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)

@@ -7,7 +7,7 @@ import { WordPiece } from './word-piece.ts'
 
 /** Reads texts only: a file does not say how to write a text from such pieces. */
 export const bertTokenizers: MoreTokenizers = {
-  types: ['WordPiece'],
+  types: 'BPE and WordPiece are',
   model: (model) => (model.type === 'WordPiece' ? checkedWordPiece(model) : undefined),
   normalizer: (value) => (value.type === 'BertNormalizer' ? bertNormalizer(value) : undefined),
   encoder(model, vocabulary, special) {

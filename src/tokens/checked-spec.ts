@@ -44,10 +44,7 @@ function checkedModel(model: Json, packed: boolean, more: MoreTokenizers | undef
   if (other) return other
   // Files of the first versions have no type.
   const isBpe = type === 'BPE' || (type === undefined && (packed || Array.isArray(merges)))
-  if (!isBpe)
-    throw unsupported(
-      `its model is ${show(type)}; ${more ? `${['BPE', ...more.types].join(', ')} are` : 'only BPE is'} supported`,
-    )
+  if (!isBpe) throw unsupported(`its model is ${show(type)}; ${more?.types ?? 'only BPE is'} supported`)
   if (!packed && !isObject(vocab)) throw bad(`its vocab is ${show(vocab)}, not an object`)
   if (!packed && !Array.isArray(merges)) throw bad(`its merges are ${show(merges)}, not a list`)
   if (Array.isArray(merges) && merges.length > limits.merges)

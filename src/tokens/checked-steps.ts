@@ -1,14 +1,13 @@
 /** What the checks of a tokenizer.json share: how it is refused, its steps, and its patterns. */
 import { ForetokenError } from '../base/errors.ts'
-import type { PackedVocabulary } from '../base/model.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 
 /** Kinds of tokenizers besides BPE. They are loaded with the models that need them. */
 export interface MoreTokenizers {
-  /** Their names, for messages. */
-  readonly types: readonly string[]
+  /** Their names and BPE's, for messages that something `are supported`. */
+  readonly types: string
   /** Returns a checked model; undefined for one of another type. Throws `bad_model`. */
   model(model: Json): Json | undefined
   /**
@@ -18,7 +17,7 @@ export interface MoreTokenizers {
    */
   normalizer(value: Json): { readonly json: Json; readonly times: number; readonly most?: number } | undefined
   /** Returns the tokens of a checked model whose `vocab` is not text -> id; undefined for another. */
-  vocabulary?(model: Json): PackedVocabulary | undefined
+  vocabulary?(model: Json): Vocabulary | undefined
   /**
    * Returns what appends the ids of a word; undefined for a checked model of another type. No word
    * may become a token of `special`.
@@ -64,15 +63,15 @@ export function step(steps: Steps): void {
  * Published patterns that take quadratic time, each with one that finds the same in linear time: it
  * starts at the front of a run only.
  */
-const linearForms: Readonly<Record<string, string>> = {
-  '\\s+$': '(?<!\\s)\\s+$',
-  '\\A +| +\\z': '\\A +|(?<! ) +\\z',
-}
+const linearForms: ReadonlyMap<unknown, string> = new Map([
+  ['\\s+$', '(?<!\\s)\\s+$'],
+  ['\\A +| +\\z', '\\A +|(?<! ) +\\z'],
+])
 
 /** Returns a pattern that finds the same as a published one in linear time; others as they are. */
 export function linearForm(pattern: unknown): unknown {
-  const { Regex: regex } = isObject(pattern) ? pattern : {}
-  return typeof regex === 'string' && Object.hasOwn(linearForms, regex) ? { Regex: linearForms[regex] } : pattern
+  const linear = isObject(pattern) && linearForms.get(pattern.Regex)
+  return linear ? { Regex: linear } : pattern
 }
 
 /** Checks that a pattern takes linear time, and returns the fewest characters that it matches. */

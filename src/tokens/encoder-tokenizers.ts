@@ -4,7 +4,7 @@ import type { MoreTokenizers } from './checked-steps.ts'
 import { unigramTokenizers } from './unigram-spec.ts'
 
 export const encoderTokenizers: MoreTokenizers = {
-  types: [...bertTokenizers.types, ...unigramTokenizers.types],
+  types: 'BPE, WordPiece and Unigram are',
   model: (model) => bertTokenizers.model(model) ?? unigramTokenizers.model(model),
   normalizer: (value) => bertTokenizers.normalizer(value) ?? unigramTokenizers.normalizer(value),
   vocabulary: (model) => unigramTokenizers.vocabulary?.(model),

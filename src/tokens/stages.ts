@@ -11,7 +11,7 @@ import { vocabOf } from '../model/tokenizer-json.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { Bpe } from './bpe.ts'
-import type { MoreTokenizers, Normalize } from './checked-steps.ts'
+import type { MoreTokenizers } from './checked-steps.ts'
 import type { Stages } from './encode.ts'
 import { MergeRanks } from './merge-ranks.ts'
 import { mergedIds, mergePairs } from './merges.ts'
@@ -80,9 +80,8 @@ export function stagesOf(
   other: Stages['encodeWord'] | undefined,
   more: MoreTokenizers | undefined,
 ): Stages {
-  const { normalizer } = library
-  const normalize: Normalize | undefined =
-    more?.normalize?.(spec.json.normalizer as Json | null) ?? (normalizer ? (text) => normalizer(text) : undefined)
+  const normalizer = more?.normalize?.(spec.json.normalizer as Json | null) ?? library.normalizer
+  const normalize = normalizer ? (text: string): string => normalizer(text) : undefined
   const before: [string, AddedToken][] = []
   const after: [string, AddedToken][] = []
   const apart: [string, AddedToken][] = []

@@ -2,7 +2,6 @@
 
 import type { TokenizerSpec } from '../base/model.ts'
 import type { Json } from '../model/json.ts'
-import { Vocabulary } from '../model/vocabulary.ts'
 import { byteLevelBytes } from './byte-level.ts'
 import { checkedSpec } from './checked-spec.ts'
 import type { MoreTokenizers } from './checked-steps.ts'
@@ -57,8 +56,7 @@ export interface Tokenizer {
 export function createTokenizer(unchecked: TokenizerSpec, more?: MoreTokenizers): Tokenizer {
   const spec = checkedSpec(unchecked, more)
   const model = spec.json.model as Json
-  const packed = more?.vocabulary?.(model)
-  const vocabulary = packed ? new Vocabulary(packed) : vocabularyOf(spec)
+  const vocabulary = more?.vocabulary?.(model) ?? vocabularyOf(spec)
   const { library, merges } = openLibrary(spec, vocabulary, model.type !== 'BPE')
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))

@@ -4,7 +4,7 @@ import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
 import { packTexts } from '../model/packed-texts.ts'
-import { packVocabulary } from '../model/vocabulary.ts'
+import { packVocabulary, Vocabulary } from '../model/vocabulary.ts'
 import { Charsmap } from './charsmap.ts'
 import { replace, sequence } from './checked-normalizer.ts'
 import { bad, type MoreTokenizers, unsupported } from './checked-steps.ts'
@@ -14,14 +14,16 @@ type Piece = readonly [text: string, score: number]
 
 /** Reads texts only, as WordPiece. */
 export const unigramTokenizers: MoreTokenizers = {
-  types: ['Unigram'],
+  types: 'BPE and Unigram are',
   model: (model) => (model.type === 'Unigram' ? checkedUnigram(model) : undefined),
   normalizer(value) {
     if (value.type === 'Precompiled') return precompiled(value)
     return value.type === 'Nmt' ? nmt : undefined
   },
   vocabulary: ({ type, vocab }) =>
-    type === 'Unigram' ? packVocabulary(packTexts((vocab as Piece[]).map(([text]) => text))) : undefined,
+    type === 'Unigram'
+      ? new Vocabulary(packVocabulary(packTexts((vocab as Piece[]).map(([text]) => text))))
+      : undefined,
   encoder(model, _, special) {
     if (model.type !== 'Unigram') return undefined
     const unigram = new Unigram({

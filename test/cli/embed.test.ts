@@ -113,4 +113,13 @@ describe('the command', () => {
     expect([await ended, got.out]).toEqual([code, ''])
     expect(got.err).toMatch(message)
   })
+
+  test('makes no vector of an empty text', async () => {
+    const { got, ended } = startCli(['embed', '-m', model, '--threads', '1', ''])
+    expect(await ended).toBe(1)
+    expect(JSON.parse(got.out)).toEqual({
+      line: 1,
+      error: { code: 'empty_prompt', message: expect.stringMatching(/has no tokens; give it at least one character/) },
+    })
+  })
 })

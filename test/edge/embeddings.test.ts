@@ -156,8 +156,34 @@ describe('embeddings', () => {
     ['a hole', { input: ['a', null] }, 'input[1]', /./],
     ['an empty list', { input: [] }, 'input', /./],
     ['texts and ids mixed', { input: ['a', [1]] }, 'input[1]', /./],
-    ['an id that is no token', { input: [99_999] }, '', /99999 is not a token id/],
-    ['half an id', { input: [1.5] }, 'input[0]', /./],
+    ['an id that is no token', { input: [3, 99_999] }, 'input[1]', /^input\[1\]: 99999 is not a token id of the voc/],
+    [
+      'one in a list of lists',
+      { input: [[1], [2, 99_999]] },
+      'input[1][1]',
+      /^input\[1\]\[1\]: 99999 is not a token id/,
+    ],
+    ['half an id', { input: [1.5] }, 'input[0]', /^input\[0\]: 1.5 is not a token id, a whole number from 0$/],
+    [
+      'a negative id',
+      {
+        input: [
+          [1, 2],
+          [3, -1],
+        ],
+      },
+      'input[1][1]',
+      /^input\[1\]\[1\]: -1 is not a token id/,
+    ],
+    ['no number among ids', { input: [1, 'a'] }, 'input[1]', /^input\[1\]: "a" is not a token id/],
+    ['an empty list of ids', { input: [[1], []] }, 'input[1]', /^input\[1\]: is an empty list of token ids/],
+    ['ids and texts mixed', { input: [[1], 'a'] }, 'input[1]', /is a text among lists of token ids; send them in sep/],
+    [
+      'no text and no ids',
+      { input: [true] },
+      'input[0]',
+      /^input\[0\]: true is neither a text nor a list of token ids/,
+    ],
     ['dimensions above the model’s', { input: 'a', dimensions: 65 }, 'dimensions', /65; embed makes vectors of 64/],
     ['no dimensions', { input: 'a', dimensions: 0 }, 'dimensions', /./],
     ['another encoding', { input: 'a', encoding_format: 'int8' }, 'encoding_format', /./],
@@ -272,6 +298,30 @@ describe('a reranker', () => {
     const order = [0, 1, 2].sort((a, b) => scores[b]! - scores[a]!)
     expect(json.results).toEqual(order.map((index) => ({ index, relevance_score: scores[index] })))
     expect(json).toMatchObject({ object: 'list', model, usage: { total_tokens: expect.any(Number) } })
+  })
+
+  test('says whether the query, the instruction or a document is too long, with its tokens and the limit', async () => {
+    const long = 'x'.repeat(700)
+    const refused = async (body: object) => (await rank({ documents: texts, ...body })).json as unknown as Refused
+    interface Refused {
+      readonly error: { readonly message: string; readonly param: string; readonly code: string }
+    }
+    const told = / has (\d+) tokens; the context of 512 leaves (\d+) for it; shorten it, or load with a larger context$/
+    for (const [param, body, who] of [
+      ['query', { query: long }, /^the query has/],
+      ['instruction', { instruction: long }, /^the instruction, with what the model puts around it, has/],
+      ['documents', { documents: ['a', 'b', long] }, /^document 2 has/],
+    ] as const) {
+      const { error } = await refused(body)
+      expect(error).toMatchObject({ param, code: 'context_length_exceeded', message: expect.stringMatching(who) })
+      const [, has, room] = told.exec(error.message)!.map(Number)
+      expect(has).toBeGreaterThan(room!)
+      expect(room).toBeGreaterThan(0)
+    }
+    // As many as there is room for are taken.
+    const { message } = (await refused({ query: long })).error
+    const fits = Number(told.exec(message)![2]) - 'x'.length
+    expect((await rank({ query: 'x'.repeat(fits), documents: ['a'] })).status).toBe(200)
   })
 
   test('takes objects with texts, TEI’s name, top_n and an instruction', async () => {

@@ -221,6 +221,61 @@ describe('a load', () => {
     expect((await ask(world.app, chatBody({ model: 'chat' }))).status).toBe(200)
   })
 
+  test('that would fail again says why, promises nothing, and is listed as failed until it is loaded', async () => {
+    let broken = true
+    const why =
+      '/home/some body/models/chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get https://internal.example/a/b.gguf again'
+    const { app, lines } = worldOf({
+      loadOf: async (name) => {
+        if (broken) throw new ForetokenError('bad_model', why)
+        return load(name)
+      },
+    })
+    const message =
+      'chat can\'t be loaded: chat.gguf tensor "a" needs bytes 7..9 of a file of 8; get b.gguf again (bad_model); ' +
+      'use another model until that is mended'
+    const made = { model: 'chat', messages, max_tokens: 2 }
+    for (const [path, body, status, error] of [
+      ['/v1/chat/completions', made, 503, { message, code: 'model_not_loaded', type: 'server_error' }],
+      ['/v1/embeddings', { model: 'chat', input: 'a' }, 503, { message, code: 'model_not_loaded' }],
+      ['/v1/messages', made, 500, { message, type: 'api_error' }],
+      ['/api/chat', { model: 'chat', messages }, 503, message],
+    ] as const) {
+      const response = await ask(app, body, { path })
+      expect([path, response.status, response.headers.get('retry-after')]).toEqual([path, status, null])
+      expect(response.headers.get('x-should-retry')).toBe('false')
+      const told = (await response.json()).error
+      if (typeof error === 'string') expect(told).toBe(error)
+      else expect(told).toMatchObject(error)
+    }
+    // The log of the server has the path.
+    expect(lines[0]).toMatchObject({ status: 503, cause: why })
+    expect(await states(app)).toMatchObject({
+      chat: { state: 'failed', error: { code: 'model_not_loaded', message } },
+      small: { state: 'unloaded' },
+    })
+    broken = false
+    expect((await ask(app, chatBody({ model: 'chat' }))).status).toBe(200)
+    const { chat } = await states(app)
+    expect([chat.state, chat.error]).toEqual(['loaded', undefined])
+  })
+
+  test('that has no room says what holds it, and that it may be tried again', async () => {
+    let free = 3e9
+    const { app } = worldOf({ bytes: 2e9, options: { room: () => free } })
+    expect((await ask(app, chatBody({ model: 'small' }))).status).toBe(200)
+    free = 1e9
+    const response = await ask(app, { model: 'chat', messages, max_tokens: 1 }, { path: '/v1/messages' })
+    expect([response.status, response.headers.get('retry-after')]).toEqual([529, '5'])
+    expect((await response.json()).error.message).toMatch(
+      /^chat takes about 2000 MB; 1000 MB are free, .*; in memory now: small \(\d+ MB, idle\); try again when memory is free$/,
+    )
+    expect(await states(app)).toMatchObject({
+      chat: { state: 'failed', error: { code: 'out_of_memory' } },
+      small: { state: 'loaded' },
+    })
+  })
+
   test('that cannot fit is a 503 with the numbers', async () => {
     const { app, loads } = worldOf({ bytes: 2e9, options: { room: () => 1.5e9 } })
     for (const [path, body] of [

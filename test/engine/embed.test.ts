@@ -15,6 +15,10 @@ const load = async (options: Partial<EngineOptions> = {}, metadata = {}) =>
 
 const texts = Array.from({ length: 24 }, (_, i) => 'word '.repeat(1 + ((i * 7) % 23)) + i)
 
+/** A list with a hole, which is not even undefined. */
+const sparse = ['a']
+sparse[2] = 'c'
+
 /** Pages that no prefix keeps: those of running requests. */
 const held = ({ stats }: Engine) => stats.pages_in_use - stats.prefix_pages
 
@@ -102,9 +106,13 @@ describe('embeddings', () => {
   test.each<[string, unknown, EmbedOptions, RegExp]>([
     ['a number', 7, {}, /the texts is 7; it must be a list/],
     ['a hole', ['a', null], {}, /texts\[1\] is null/],
-    ['an id outside the vocabulary', [[1, 99_999]], {}, /99999 is not a token id/],
-    ['an empty text', ['a', ''], {}, /text 1 has no tokens/],
-    ['an empty list of ids', [[]], {}, /text 0 has no tokens/],
+    ['a hole without anything', sparse, {}, /texts\[1\] is undefined/],
+    ['an id outside the vocabulary', [[1, 99_999]], {}, /texts\[0\]\[1\]: 99999 is not a token id/],
+    ['an empty text', '', {}, /the text has no tokens/],
+    ['an empty text behind a prefix', ['a', ''], { prefix: 'query: ' }, /text 1 has no tokens/],
+    ['an empty text among others', ['a', ''], {}, /text 1 has no tokens/],
+    ['an empty list of ids', [[]], {}, /the text has no tokens/],
+    ['a text alone beyond the context', 'long '.repeat(300), {}, /^the text has more than 1024 tokens/],
     ['a text beyond the context', ['a', 'long '.repeat(300)], {}, /text 1 has more than 1024 tokens/],
     ['too many dimensions', 'a', { dimensions: 257 }, /dimensions is 257; it must be a whole number from 1 to 256/],
     ['no dimension', 'a', { dimensions: 0 }, /from 1 to 256/],

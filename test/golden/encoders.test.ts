@@ -88,7 +88,7 @@ describe('a graph that gives states', () => {
       'too long',
       'cat '.repeat(95),
       {},
-      { code: 'context_exceeded', message: /^text 0 has more than 94 tokens.*96; shorten/ },
+      { code: 'context_exceeded', message: /^the text has more than 94 tokens.*96; shorten/ },
     ],
     ['too many ids', Array(97).fill(5), {}, { code: 'context_exceeded', message: /97 tokens, and .* at most 96/ }],
     ['an id outside', [1e6], {}, { code: 'bad_argument' }],
@@ -164,7 +164,7 @@ test('the folder lowers texts first if it says so, and an unknown tokenizer is r
   const tokenizers: [object, string][] = [
     [
       { model: { ...json.model, type: 'WordLevel' } },
-      'its model is "WordLevel"; BPE, WordPiece, Unigram are supported',
+      'its model is "WordLevel"; BPE, WordPiece and Unigram are supported',
     ],
     [{ model: { ...json.model, type: 'Unigram' } }, 'its vocab is an object, not a list of pieces'],
     [{ model: { ...json.model, unk_token: 'none' } }, 'its unk_token is "none"'],
@@ -196,4 +196,56 @@ test('the ids of odd texts are those of the reference', async () => {
 
 test('such a folder is an ONNX model by its path', async () => {
   expect(await isOnnx(path)).toBe(true)
+})
+
+describe('a number of the folder that makes no sense is refused by its key', () => {
+  const file = async (name: string): Promise<object> => {
+    const source = await (await folder()).open(name)
+    const bytes = new Uint8Array(source.size)
+    await source.read(0, bytes)
+    return JSON.parse(new TextDecoder().decode(bytes))
+  }
+  const keys: readonly [string, string][] = [
+    ['config.json', 'vocab_size'],
+    ['config.json', 'max_position_embeddings'],
+    ['config.json', 'hidden_size'],
+    ['sentence_bert_config.json', 'max_seq_length'],
+    ['tokenizer_config.json', 'model_max_length'],
+  ]
+  test.each(keys)('%s: %s', async (name, key) => {
+    const before = await file(name)
+    for (const value of [0, -1, 1.5, '', 'x', [], {}, true]) {
+      const changed = load(states, { [name]: { ...before, [key]: value } })
+      await expect(changed, String(value)).rejects.toMatchObject({
+        code: 'bad_model',
+        message: expect.stringMatching(new RegExp(`${name}: ${key} is .*; expected .*: (correct|take)`)),
+      })
+    }
+  })
+
+  test('a longest text without room for what is around it, and letters that are neither lowered nor not', async () => {
+    const said = (config: object) => load(states, { 'sentence_bert_config.json': config })
+    await expect(said({ max_seq_length: 2 })).rejects.toThrow(/max_seq_length is 2; expected .* at least 3 tokens/)
+    await expect(said({ do_lower_case: 'yes' })).rejects.toThrow(/do_lower_case is "yes"; expected true or false/)
+  })
+
+  test('no limit is none', async () => {
+    for (const model_max_length of [1e30, null]) {
+      const engine = await load(states, {
+        'sentence_bert_config.json': undefined,
+        'tokenizer_config.json': { ...(await file('tokenizer_config.json')), model_max_length },
+      })
+      expect(engine.context).toBe(128)
+      await engine.close()
+    }
+  })
+})
+
+test('a context beyond what the model reads is refused, as by Engine.load', async () => {
+  const given = await folder()
+  for (const context of [97, 1e9])
+    await expect(OrtEngine.load(given, { ort, context })).rejects.toMatchObject({
+      code: 'bad_argument',
+      message: expect.stringMatching(/context is \d+; it must be a whole number from 2 to 96 for tiny-bert-onnx/),
+    })
 })

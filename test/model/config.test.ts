@@ -53,7 +53,7 @@ describe('a config.json with an impossible head size', () => {
     const files = tinyFolder({ config: { head_dim: undefined, num_attention_heads: 3, num_key_value_heads: 3 } })
     expect(await refusal(files)).toMatchObject({
       code: 'bad_model',
-      message: expect.stringMatching(/headDim is 10\.6/),
+      message: expect.stringMatching(/hidden_size \/ num_attention_heads is 10\.6/),
     })
   })
 })

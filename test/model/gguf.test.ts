@@ -44,8 +44,13 @@ describe('openModel on a GGUF', () => {
       'bad_model',
       /block_count is string/,
     ],
-    ['no layers', { metadata: { 'llama.block_count': { u32: 0 } } }, 'bad_model', /layers is 0/],
-    ['absurd layers', { metadata: { 'llama.block_count': { u32: 4e9 } } }, 'bad_model', /layers is 4000000000/],
+    ['no layers', { metadata: { 'llama.block_count': { u32: 0 } } }, 'bad_model', /llama.block_count is 0/],
+    [
+      'absurd layers',
+      { metadata: { 'llama.block_count': { u32: 4e9 } } },
+      'bad_model',
+      /llama.block_count is 4000000000/,
+    ],
     [
       'heads that can not be shared',
       { metadata: { 'llama.attention.head_count_kv': { u32: 3 } } },

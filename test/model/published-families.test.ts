@@ -209,6 +209,13 @@ describe('a published config.json', () => {
     expect(spec.layers.map(({ rope }) => rope?.divisors?.[0])).toEqual([...new Array(5).fill(undefined), 8, undefined])
   })
 
+  test('has a cap of logits and none of scores, whatever its file says, as in transformers', async () => {
+    const said = async (change: Config) => (await opened('tiny-gemma3', { ...gemma3, ...change })).config
+    const base = await said({ final_logit_softcapping: 30 })
+    expect(base.logitSoftCap).toBe(30)
+    expect(await said({ final_logit_softcapping: 30, attn_logit_softcapping: 50 })).toEqual(base)
+  })
+
   test('of Gemma 3 with a window as long as its context keeps the fast rotation of its layers', async () => {
     const { config, spec } = await opened('tiny-gemma3', { ...gemma3, sliding_window: 32_768 })
     expect(config.windows).toBeUndefined()
@@ -335,7 +342,12 @@ describe('a config.json is refused by name', () => {
     ['convolutions of another width', 'tiny-lfm2', { ...lfm2, conv_dim: 32 }, /conv_dim is 32/],
     ['no taps', 'tiny-lfm2', { ...lfm2, conv_L_cache: 0 }, /conv_L_cache is 0; expected a number/],
     ['half a tap', 'tiny-lfm2', { ...lfm2, conv_L_cache: 2.5 }, /conv_L_cache is 2.5; expected a number/],
-    ['more taps than are run', 'tiny-lfm2', { ...lfm2, conv_L_cache: 17 }, /taps .* expected a number from 0 to 16/],
+    [
+      'more taps than are run',
+      'tiny-lfm2',
+      { ...lfm2, conv_L_cache: 17 },
+      /conv_L_cache is 17; expected a number of tokens, at most 16/,
+    ],
     [
       'taps that the tensors lack',
       'tiny-lfm2',
@@ -366,7 +378,7 @@ describe('a config.json is refused by name', () => {
     ['another activation', 'tiny-gemma3', { ...gemma3, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
     ['two directions', 'tiny-gemma2', { ...gemma2, use_bidirectional_attention: true }, /use_bidirectional_attention/],
     ['a field that is not known', 'tiny-gemma2', { ...gemma2, new_thing: 3 }, /new_thing is 3 \(an unknown key\)/],
-    ['a cap below 0', 'tiny-gemma2', { ...gemma2, final_logit_softcapping: -1 }, /logitSoftCap is -1/],
+    ['a cap below 0', 'tiny-gemma2', { ...gemma2, final_logit_softcapping: -1 }, /final_logit_softcapping is -1/],
     [
       'a scaling of sliding layers',
       'tiny-gemma3',
@@ -386,7 +398,7 @@ describe('a config.json is refused by name', () => {
     ['no alpha', 'tiny-hunyuan-dense', { ...hunyuan, rope_scaling: { type: 'dynamic', factor: 2 } }, /"dynamic"/],
     ['shared K and V', 'tiny-hunyuan-dense', { ...hunyuan, use_cla: true }, /use_cla is true/],
     ['no norms of heads', 'tiny-hunyuan-dense', { ...hunyuan, use_qk_norm: false }, /use_qk_norm is false/],
-    ['a factor of 0', 'tiny-granite', { ...granite, residual_multiplier: 0 }, /residualScale is 0/],
+    ['a factor of 0', 'tiny-granite', { ...granite, residual_multiplier: 0 }, /residual_multiplier is 0/],
     [
       'a tower of images',
       'tiny-gemma3',
@@ -443,7 +455,9 @@ describe("a GGUF's metadata", () => {
     await expect(read('lfm2', keys([0, 8]))).rejects.toThrow(/has 2 numbers, and there are 3 layers/)
     await expect(read('lfm2', keys([0, 0, 0]))).rejects.toThrow(/one number of KV heads/)
     await expect(read('lfm2', keys([4, 8, 0]))).rejects.toThrow(/holds 4, 8 beside zeros/)
-    await expect(read('lfm2', { ...keys([0, 8, 0]), block_count: 1e9 })).rejects.toThrow(/layers is 1000000000/)
+    await expect(read('lfm2', { ...keys([0, 8, 0]), block_count: 1e9 })).rejects.toThrow(
+      /lfm2.block_count is 1000000000/,
+    )
   })
 
   test('of EXAONE 4 with windows is one of 64 layers', async () => {

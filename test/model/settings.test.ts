@@ -368,3 +368,37 @@ test('a big-endian GGUF is reported as such', async () => {
       message: expect.stringMatching(/big-endian/),
     })
 })
+
+describe('a projector of images', () => {
+  const projector = tinyGguf({ metadata: { 'general.architecture': { text: 'clip' } } })
+
+  test('beside a model is not used, with a warning', async () => {
+    const files = memoryFiles('both', { 'mmproj-model-f16.gguf': projector, 'model-q4_0.gguf': tinyGguf() })
+    const { warnings } = await openModel(files)
+    expect(warnings).toEqual([
+      'both: mmproj-model-f16.gguf is for images and not used: only the text of model-q4_0.gguf is run',
+    ])
+    const two = { 'a.gguf': tinyGguf(), 'b.gguf': tinyGguf(), 'mmproj.gguf': projector }
+    await expect(openModel(memoryFiles('two', two))).rejects.toThrow(/2 GGUF files \(a\.gguf, b\.gguf\); name one/)
+  })
+
+  test('alone is refused with the file to use', async () => {
+    await expect(openModel(memoryFiles('one', { 'mmproj.gguf': projector }))).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringMatching(/only text is run: use the GGUF of the model itself.*without mmproj in its name/),
+    })
+  })
+})
+
+test('a GGUF tells its licence', async () => {
+  const link = 'https://example.com/terms'
+  const metadata = { 'general.license': { text: 'apache-2.0' }, 'general.license.link': { text: link } }
+  expect((await openModel(tinyFiles({ metadata }))).licence).toBe(`apache-2.0, ${link}`)
+  expect((await openModel(tinyFiles({ metadata: { 'general.license': { u32: 3 } } }))).licence).toBeUndefined()
+})
+
+test('a folder without a tokenizer names the next step', async () => {
+  const files = tinyFolder()
+  const without = { ...files, files: files.files.filter((file) => file !== 'tokenizer.json') }
+  await expect(openModel(without)).rejects.toThrow(/has no tokenizer\.json; get it with the other files of the model/)
+})

@@ -91,6 +91,33 @@ describe('an unknown key', () => {
     expect((await openModel(tinyFiles(), { ignoreConfig: ['llama.nothing'] })).warnings).toEqual([])
   })
 
+  test('may be named without the architecture of a GGUF, or the object that it is in', async () => {
+    const gguf = tinyFiles({ metadata: { 'llama.new_thing': { u32: 3 } } })
+    expect(await openModel(gguf, { ignoreConfig: ['new_thing'] })).toMatchObject({
+      ignored: { refused: ['llama.new_thing'], needless: [] },
+      warnings: [expect.stringContaining('"llama.new_thing" ignored')],
+    })
+    const rope_scaling = { rope_type: 'linear', factor: 4, mrope_section: [1, 1, 2] }
+    const folder = tinyFolder({ config: { rope_scaling } })
+    expect((await openModel(folder, { ignoreConfig: ['mrope_section'] })).config.ropeDivisors).toEqual([4, 4, 4, 4])
+    // Two objects have one of this name.
+    const twice = { config: { rope_scaling, rope_parameters: { rope_theta: 10_000, mrope_section: [1] } } }
+    await expect(openModel(tinyFolder(twice), { ignoreConfig: ['mrope_section'] })).rejects.toThrow(/mrope_section/)
+  })
+
+  test('is told from names that mean nothing, and from keys that are not refused', async () => {
+    const names = ['new_thing', 'rope_theta', 'nothing', 'llama.context_length']
+    const folder = await openModel(tinyFolder({ config: { new_thing: 3 } }), { ignoreConfig: names })
+    expect(folder.ignored).toEqual({ refused: ['new_thing'], needless: names.slice(1) })
+    const gguf = await openModel(tinyFiles({ metadata: { 'llama.new_thing': { u32: 3 } } }), {
+      ignoreConfig: ['new_thing', 'rope.freq_base', 'llama.nothing'],
+    })
+    expect(gguf.ignored).toEqual({ refused: ['llama.new_thing'], needless: ['rope.freq_base', 'llama.nothing'] })
+    expect((await openModel(tinyFolder())).ignored).toBeUndefined()
+    const scaled = tinyFolder({ config: { rope_scaling: { type: 'yarn', factor: 4 } } })
+    expect((await openModel(scaled, { ignoreConfig: ['rope_scaling'] })).ignored?.needless).toEqual([])
+  })
+
   test.each([['new_thing'], [[3]], [['']]])('the list of ignored keys cannot be %j', async (ignoreConfig) => {
     const options = { ignoreConfig: ignoreConfig as unknown as string[] }
     const ask = openModel(tinyFolder(), ignoreConfig === 'new_thing' ? { ignoreConfig: 'new_thing' as never } : options)

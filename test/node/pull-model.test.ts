@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { chooseFiles } from '../../node/hub-files.ts'
 import { checkFileName, parseName } from '../../node/names.ts'
 import { modelFiles, pullModel } from '../../node/pull-model.ts'
 import { listModels, removeModel } from '../../node/store.ts'
@@ -104,6 +105,17 @@ describe('pullModel', () => {
     ['an address of no model', 'https://127.0.0.1/m.zip', 'unsupported'],
   ])('%s', async (_, name, code) => {
     await expect(pullModel(name)).rejects.toMatchObject({ name: 'ForetokenError', code })
+  })
+
+  test('offline by request, the error says to leave that out', async () => {
+    await expect(pullModel('hf:owner/tiny', { offline: true })).rejects.toThrow(
+      /leave out --offline \(option offline\)/,
+    )
+  })
+
+  test('a projector of images is never the model', () => {
+    expect(chooseFiles('a/b', ['m-Q3_K_L.gguf', 'mmproj-m-f16.gguf', 'README.md'])).toEqual(['m-Q3_K_L.gguf'])
+    expect(() => chooseFiles('a/b', ['mmproj-f16.gguf'])).toThrow(/nor the \.gguf file of a model; name another/)
   })
 
   test('offline, the error says what to do', async () => {

@@ -79,13 +79,17 @@ export function expectWeights(
     { bytes: free, of: 'of memory that are free', advice: `end other programs, or ${advice}` },
   ]
   const needed = bytes + stages + beside
-  for (const room of rooms)
-    if (needed > room.bytes)
-      throw new ForetokenError(
-        'out_of_memory',
-        `the weights take ${bytes} bytes, reading them ${stages} and a pass ${beside}: ${needed - room.bytes} more than the ` +
-          `${room.bytes} ${room.of}; ${room.advice}`,
-      )
+  for (const room of rooms) {
+    if (needed <= room.bytes) continue
+    const left = room.bytes - bytes - stages
+    // A model that sees both ways reads a whole context in a pass.
+    const pass = left > beside / 64 ? `load with a smaller context or passTokens, for a pass of ${left} bytes, or ` : ''
+    throw new ForetokenError(
+      'out_of_memory',
+      `the weights take ${bytes} bytes, reading them ${stages} and a pass ${beside}: ${needed - room.bytes} more than the ` +
+        `${room.bytes} ${room.of}; ${pass}${room.advice}`,
+    )
+  }
   // The first growth after this one would cost a full collection of the host, see `Arena.reserve`.
   arena.reserve(Math.min(needed + tableBytes, arena.room))
 }

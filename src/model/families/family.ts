@@ -1,5 +1,6 @@
 /** Defines the types that describe a family of models to the readers of files. */
 import type { EmbeddingSpec, LayerShape, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
+import type { ConfigNames } from '../config.ts'
 import type { Json } from '../json.ts'
 import type { KeyRules } from '../key-rules.ts'
 import type { MetadataReader } from '../metadata.ts'
@@ -20,6 +21,8 @@ export interface Family {
 export interface GgufForm {
   /** Its `general.architecture`, which is also the prefix of its keys. */
   readonly name: string
+  /** Its own keys for fields of the config, behind the name and a dot, beside those of `plainGgufNames`. */
+  readonly names?: ConfigNames
   /** Keys, behind the name and a dot, that `read` honours beside those that all readers do. */
   readonly keys?: ReadonlySet<string>
   /** Reads the config, without scaling of RoPE and windows, and not yet checked. Throws `bad_model`. */
@@ -42,6 +45,8 @@ export interface HuggingFaceForm {
   /** Its `model_type` in config.json. */
   readonly name: string
   readonly keys: KeyRules
+  /** Its own keys for fields of the config, beside those of `plainNames`. */
+  readonly names?: ConfigNames
   /**
    * Returns config.json in the form that the other functions read, where versions of transformers
    * write different ones. Throws `bad_model`, `unsupported`.

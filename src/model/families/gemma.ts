@@ -6,7 +6,7 @@
 import { ForetokenError } from '../../base/errors.ts'
 import type { LayerSpec, ModelConfig, TensorInfo } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
-import { numberOf } from '../config.ts'
+import { numberOf, positiveOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
 import type { MetadataReader } from '../metadata.ts'
 import { is } from '../neutral.ts'
@@ -50,6 +50,10 @@ export interface GemmaShape {
   readonly pattern: number
   /** Number of layers of the model whose scores are scaled by hidden / heads, not by the head's size. */
   readonly wide: number
+  /**
+   * Caps where a file does not say them. Without one for attention there is none: transformers and
+   * llama.cpp read `attn_logit_softcapping` of a Gemma 3 too, but do not compute it.
+   */
   readonly softCaps: { readonly attention?: number; readonly logits?: number }
 }
 
@@ -64,9 +68,9 @@ export function gemmaConfig({ name, softCaps }: GemmaShape, json: Json, where: s
     const value = numberOf(json, key, where, otherwise ?? 0)
     return value === 0 ? undefined : value
   }
-  const attention = optional('attn_logit_softcapping', softCaps.attention)
+  const attention = softCaps.attention && optional('attn_logit_softcapping', softCaps.attention)
   const logits = optional('final_logit_softcapping', softCaps.logits)
-  const scalar = numberOf(json, 'query_pre_attn_scalar', where, config.headDim)
+  const scalar = positiveOf(json, 'query_pre_attn_scalar', where, config.headDim)
   return { ...config, ...scaled(config, scalar), ...caps(attention, logits) }
 }
 
@@ -99,10 +103,13 @@ export function gemmaGguf(
   tensors: ReadonlyMap<string, TensorInfo>,
 ): ModelConfig {
   const config = plainGgufConfig(name, 'half', metadata, tensors)
-  const optional = (key: string, otherwise?: number) =>
-    (metadata.optionalNumber(`${name}.${key}`) ?? otherwise) || undefined
+  const optional = (key: string, otherwise?: number) => {
+    const value = metadata.optionalNumber(`${name}.${key}`) ?? otherwise
+    // Not `||`, which would take NaN for none as well.
+    return value === 0 ? undefined : value
+  }
   const { layers, hidden, heads, headDim } = config
-  const attention = optional('attn_logit_softcapping', softCaps.attention)
+  const attention = softCaps.attention && optional('attn_logit_softcapping', softCaps.attention)
   const logits = optional('final_logit_softcapping', softCaps.logits)
   return { ...config, ...scaled(config, layers === wide ? hidden / heads : headDim), ...caps(attention, logits) }
 }

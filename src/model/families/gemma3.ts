@@ -4,7 +4,7 @@
  */
 import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig, ModelSpec } from '../../base/model.ts'
-import { numberOf } from '../config.ts'
+import { checkedTheta, numberOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
 import { ropesByKind } from '../rope.ts'
@@ -58,7 +58,8 @@ export const gemma3: Family = {
       const all: Json = { ...defaults, ...json }
       const name = isBothWays(json, where) ? gemmaEmbedding : gemma3Shape.name
       const config = gemmaConfig({ ...gemma3Shape, name }, all, where)
-      const local = numberOf(all, 'rope_local_base_freq', where)
+      const key = 'rope_local_base_freq'
+      const local = checkedTheta(numberOf(all, key, where), key, where)
       return withThetas(config, gemmaSlides(gemma3Shape, all, config.layers, where), local)
     },
     windows(json, layers, where) {
@@ -81,7 +82,8 @@ export function gemma3Gguf(shape: GemmaShape): GgufForm {
     keys: gemmaGgufKeys,
     read(metadata, tensors) {
       const config = gemmaGguf(shape, metadata, tensors)
-      const local = metadata.optionalNumber(`${shape.name}.rope.freq_base_swa`) ?? localTheta
+      const key = `${shape.name}.rope.freq_base_swa`
+      const local = checkedTheta(metadata.optionalNumber(key) ?? localTheta, key, metadata.where)
       return withThetas(config, gemmaGgufSlides(shape, metadata, config.layers), local)
     },
     slides: (metadata, layers) => gemmaGgufSlides(shape, metadata, layers),

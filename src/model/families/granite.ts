@@ -3,7 +3,7 @@
  * layers add, and of logits.
  */
 import type { ModelConfig } from '../../base/model.ts'
-import { numberOf } from '../config.ts'
+import { positiveOf } from '../config.ts'
 import { keyRules } from '../key-rules.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainGgufConfig, plainKeys, plainSpec, plainTensor } from './plain.ts'
@@ -25,7 +25,11 @@ export const granite: Family = {
     read(metadata, tensors) {
       const config = plainGgufConfig('granite', 'adjacent', metadata, tensors)
       // In a GGUF, 0 is no factor.
-      const factor = (key: string, otherwise: number) => metadata.optionalNumber(`granite.${key}`) || otherwise
+      const factor = (name: string, otherwise: number) => {
+        const key = `granite.${name}`
+        const value = metadata.optionalNumber(key) ?? 0
+        return value === 0 ? otherwise : positiveOf({ [key]: value }, key, metadata.where)
+      }
       return withFactors(config, {
         attention: factor('attention.scale', 1 / Math.sqrt(config.headDim)),
         embedding: factor('embedding_scale', 1),
@@ -37,9 +41,10 @@ export const granite: Family = {
   huggingFace: {
     ...plainFolder,
     name: 'granite',
+    names: { attentionScale: 'attention_multiplier' },
     keys: keyRules([...plainKeys, 'attention_multiplier embedding_multiplier residual_multiplier logits_scaling']),
     read(json, where) {
-      const factor = (key: string) => numberOf(json, key, where, 1)
+      const factor = (key: string) => positiveOf(json, key, where, 1)
       return withFactors(plainConfig('granite', json, where), {
         attention: factor('attention_multiplier'),
         embedding: factor('embedding_multiplier'),

@@ -3,6 +3,7 @@
  * of q and k after they are rotated, and a base of RoPE that is stretched for a long context.
  */
 import { ForetokenError } from '../../base/errors.ts'
+import { positiveOf } from '../config.ts'
 import { isObject, type Json, show } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
 import { is } from '../neutral.ts'
@@ -47,14 +48,14 @@ export const hunyuanDense: Family = {
 function stretched(json: Json, where: string): Json {
   const { rope_scaling: before, rope_parameters: now, ...rest } = json
   const scaling = before ?? now
-  if (!isObject(scaling) || (scaling.rope_type ?? scaling.type) !== 'dynamic' || !scaling.alpha) return json
+  if (!isObject(scaling) || (scaling.rope_type ?? scaling.type) !== 'dynamic' || !('alpha' in scaling)) return json
   const { alpha } = scaling
-  const { head_dim: given, hidden_size: hidden, num_attention_heads: heads } = json
-  const headDim = Number(given ?? Number(hidden) / Number(heads))
+  const of = (key: string, otherwise?: number) => positiveOf(json, key, where, otherwise)
+  const headDim = of('head_dim', of('hidden_size') / of('num_attention_heads'))
   if (typeof alpha !== 'number' || !(alpha > 0 && alpha <= 1e6) || !(headDim > 2))
     throw new ForetokenError(
       'bad_model',
-      `${where}: alpha of RoPE is ${show(alpha)} for heads of ${show(headDim)}; expected a positive number up to 1000000`,
+      `${where}: alpha of RoPE is ${show(alpha)} for head_dim ${headDim}; expected a positive number up to 1000000`,
     )
   return { ...rest, rope_theta: thetaOf(json, where) * alpha ** (headDim / (headDim - 2)) }
 }

@@ -64,6 +64,7 @@ export function ggufFormOf(name: unknown, where: string): GgufForm {
     families.flatMap(({ gguf }) => gguf ?? []),
     name,
     'GGUF',
+    'general.architecture',
     where,
   )
 }
@@ -77,6 +78,7 @@ export function huggingFaceFormOf(name: unknown, where: string): HuggingFaceForm
     families.flatMap(({ huggingFace }) => huggingFace ?? []),
     name,
     'safetensors',
+    'model_type',
     where,
   )
 }
@@ -93,6 +95,7 @@ function formOf<F extends { readonly name: string }>(
   forms: readonly F[],
   name: unknown,
   files: string,
+  key: string,
   where: string,
 ): F {
   const form = forms.find((form) => form.name === name)
@@ -100,7 +103,7 @@ function formOf<F extends { readonly name: string }>(
   if (!form)
     throw new ForetokenError(
       'unsupported',
-      `${where}: architecture ${show(name)}${reason === undefined ? '' : ` is not run: ${reason}`}; foretoken runs ${forms.map(({ name }) => name).join(', ')} from ${files}`,
+      `${where}: architecture ${show(name)}${reason === undefined ? '' : ` is not run: ${reason}`}; foretoken runs ${forms.map(({ name }) => name).join(', ')} from ${files} (${key})`,
     )
   return form
 }

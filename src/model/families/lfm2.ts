@@ -5,7 +5,7 @@
 import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig, TensorInfo } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
-import { checkedLayers, numberOf } from '../config.ts'
+import { checkedLayers, checkedTheta, mostTaps, numberOf, positiveOf, wholeOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
 import type { MetadataReader } from '../metadata.ts'
@@ -34,6 +34,7 @@ export const lfm2: Family = {
   gguf: { name: 'lfm2', keys: new Set(['shortconv.l_cache']), read: ggufConfig },
   huggingFace: {
     name: 'lfm2',
+    names: { rmsEps: 'norm_eps', tiedEmbedding: 'tie_embedding or tie_word_embeddings' },
     keys: keyRules(honoured, harmless, {
       block_dim: isWidth,
       block_use_swiglu: is(true),
@@ -52,13 +53,12 @@ export const lfm2: Family = {
 }
 
 function folderConfig(json: Json, where: string): ModelConfig {
-  const given = Object.entries(json).filter(([, value]) => value !== null)
-  const whole: Json = { ...defaults, ...Object.fromEntries(given) }
+  const whole: Json = { ...defaults, ...json, conv_L_cache: json.conv_L_cache ?? defaults.conv_L_cache }
   const config = plainConfig(
     'lfm2',
     {
       ...whole,
-      rms_norm_eps: whole.norm_eps,
+      rms_norm_eps: numberOf(whole, 'norm_eps', where),
       intermediate_size: widthOf(json, where),
       rope_theta: baseOf(json, where),
     },
@@ -72,7 +72,9 @@ function folderConfig(json: Json, where: string): ModelConfig {
 function baseOf({ theta, rope_theta: named, rope_parameters: inner }: Json, where: string): unknown {
   if ((theta ?? named) !== (named ?? theta))
     throw new ForetokenError('bad_model', `${where}: theta is ${show(theta)}, and rope_theta ${show(named)}`)
-  return theta ?? named ?? (inner ? undefined : defaultTheta)
+  const key = theta === undefined ? 'rope_theta' : 'theta'
+  if (theta === undefined && named === undefined) return inner ? undefined : defaultTheta
+  return checkedTheta(numberOf({ theta, rope_theta: named }, key, where), key, where)
 }
 
 /**
@@ -80,15 +82,15 @@ function baseOf({ theta, rope_theta: named, rope_parameters: inner }: Json, wher
  * says not to adjust it. Throws `bad_model`.
  */
 function widthOf(json: Json, where: string): number {
-  const named = numberOf(json, json.block_ff_dim === undefined ? 'intermediate_size' : 'block_ff_dim', where)
+  const named = wholeOf(json, json.block_ff_dim === undefined ? 'intermediate_size' : 'block_ff_dim', where)
   const adjusts = json.block_auto_adjust_ff_dim ?? true
   if (typeof adjusts !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: block_auto_adjust_ff_dim is ${show(adjusts)}, not true or false`)
   if (!adjusts) return named
   const least = Math.floor((2 * named) / 3)
   if (json.block_ffn_dim_multiplier === null) return least
-  const multiple = numberOf(json, 'block_multiple_of', where, 256)
-  return multiple * Math.ceil(Math.floor(numberOf(json, 'block_ffn_dim_multiplier', where, 1) * least) / multiple)
+  const multiple = wholeOf(json, 'block_multiple_of', where, 256)
+  return multiple * Math.ceil(Math.floor(positiveOf(json, 'block_ffn_dim_multiplier', where, 1) * least) / multiple)
 }
 
 /** Returns which layers have attention by a config.json. Throws `bad_model`. */
@@ -112,7 +114,7 @@ async function ggufConfig(metadata: MetadataReader, tensors: ReadonlyMap<string,
   const { where } = metadata
   const key = 'lfm2.attention.head_count_kv'
   if (typeof metadata.value(key) !== 'object') return plainGgufConfig('lfm2', 'half', metadata, tensors)
-  const layers = checkedLayers(metadata.number('lfm2.block_count'), where)
+  const layers = checkedLayers(metadata.number('lfm2.block_count'), 'lfm2.block_count', where)
   const heads = Array.from((await metadata.optionalNumbers(key, layers)) ?? [])
   if (heads.length !== layers)
     throw new ForetokenError(
@@ -134,7 +136,8 @@ async function ggufConfig(metadata: MetadataReader, tensors: ReadonlyMap<string,
 
 /** Checks taps. None would mean attention. Throws `bad_model`. */
 function tapsOf(taps: number, what: string): number {
-  if (!isWhole(taps, 1)) throw new ForetokenError('bad_model', `${what} is ${show(taps)}; expected a number of tokens`)
+  if (!isWhole(taps, 1, mostTaps))
+    throw new ForetokenError('bad_model', `${what} is ${show(taps)}; expected a number of tokens, at most ${mostTaps}`)
   return taps
 }
 

@@ -6,7 +6,7 @@
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../../base/model.ts'
-import { configOfShapes, numberOf } from '../config.ts'
+import { checkedLayers, configOfShapes, numberOf, wholeOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
 import { is } from '../neutral.ts'
@@ -36,6 +36,16 @@ export const openElm: Family = {
       rms_norm_eps: is(epsilon),
     }),
     read: configOf,
+    names: {
+      layers: 'num_transformer_layers',
+      hidden: 'model_dim',
+      intermediate: 'ffn_multipliers',
+      heads: 'num_query_heads',
+      kvHeads: 'num_kv_heads',
+      maxContext: 'max_context_length',
+      ropeTheta: 'rope_freq_constant',
+      tiedEmbedding: 'share_input_output_layers',
+    },
     windows: windowsOf,
     tied: (json) => json.share_input_output_layers ?? true,
     withoutTokenizer: "OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json",
@@ -46,7 +56,7 @@ export const openElm: Family = {
 
 function configOf(json: Json, where: string): ModelConfig {
   const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
-  const layers = number('num_transformer_layers')
+  const layers = checkedLayers(number('num_transformer_layers'), 'num_transformer_layers', where)
   const hidden = number('model_dim')
   const list = (key: string, whole: boolean): number[] => {
     const values = json[key]
@@ -65,12 +75,12 @@ function configOf(json: Json, where: string): ModelConfig {
   }
   const heads = list('num_query_heads', true)
   const kvHeads = list('num_kv_heads', true)
-  const divisor = number('ffn_dim_divisor', 256)
+  const divisor = wholeOf(json, 'ffn_dim_divisor', where, 256)
   const intermediate = list('ffn_multipliers', false).map((multiplier) => divisible(multiplier * hidden, divisor))
   const shapes = heads.map((count, i): LayerShape => {
     return { heads: count, kvHeads: defined(kvHeads[i]), intermediate: defined(intermediate[i]) }
   })
-  const normed = json.normalize_qk_projections ?? false
+  const { normalize_qk_projections: normed = false } = json
   if (typeof normed !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: normalize_qk_projections is ${show(normed)}, not true or false`)
   return {

@@ -3,7 +3,7 @@
  * of norm, attention, norm and gated MLP. A family adds its differences.
  */
 import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec, TensorInfo } from '../../base/model.ts'
-import { checkedLayers, layerShapes, numberOf } from '../config.ts'
+import { type ConfigNames, checkedLayers, layerShapes, numberOf } from '../config.ts'
 import type { Json } from '../json.ts'
 import type { MetadataReader } from '../metadata.ts'
 import { thetaOf } from '../rope.ts'
@@ -15,6 +15,47 @@ export const plainKeys = [
   'hidden_size intermediate_size max_position_embeddings num_attention_heads num_hidden_layers num_key_value_heads rms_norm_eps',
   'rope_theta tie_word_embeddings',
 ]
+
+/** What `plainConfig` reads the fields of a config from. */
+export const plainNames: ConfigNames = {
+  layers: 'num_hidden_layers',
+  hidden: 'hidden_size',
+  intermediate: 'intermediate_size',
+  heads: 'num_attention_heads',
+  kvHeads: 'num_key_value_heads',
+  headDim: 'head_dim',
+  vocab: 'vocab_size',
+  maxContext: 'max_position_embeddings',
+  rmsEps: 'rms_norm_eps',
+  ropeTheta: 'rope_theta',
+  ropeTurned: 'partial_rotary_factor',
+  ropeAmplitude: 'attention_factor of RoPE',
+  attentionSoftCap: 'attn_logit_softcapping',
+  logitSoftCap: 'final_logit_softcapping',
+  tiedEmbedding: 'tie_word_embeddings',
+}
+
+/** The same of a GGUF, behind its architecture and a dot. */
+export const plainGgufNames: ConfigNames = {
+  layers: 'block_count',
+  hidden: 'embedding_length',
+  intermediate: 'feed_forward_length',
+  heads: 'attention.head_count',
+  kvHeads: 'attention.head_count_kv',
+  headDim: 'attention.key_length',
+  vocab: 'vocab_size',
+  maxContext: 'context_length',
+  rmsEps: 'attention.layer_norm_rms_epsilon',
+  ropeTheta: 'rope.freq_base',
+  ropeTurned: 'rope.dimension_count',
+  ropeAmplitude: 'rope.scaling.attn_factor',
+  attentionScale: 'attention.scale',
+  attentionSoftCap: 'attn_logit_softcapping',
+  logitSoftCap: 'final_logit_softcapping',
+  embeddingScale: 'embedding_scale',
+  residualScale: 'residual_scale',
+  logitScale: 'logit_scale',
+}
 
 /**
  * Names in a GGUF and in a Hugging Face folder, without `.weight` or `.bias`, of tensors of the
@@ -126,7 +167,7 @@ export function plainConfig(architecture: string, json: Json, where: string): Mo
   const hidden = number('hidden_size')
   return {
     architecture,
-    layers: checkedLayers(number('num_hidden_layers'), where),
+    layers: checkedLayers(number('num_hidden_layers'), 'num_hidden_layers', where),
     hidden,
     intermediate: number('intermediate_size'),
     heads,
@@ -160,7 +201,7 @@ export function plainGgufConfig(
   const hidden = number('embedding_length')
   return {
     architecture: name,
-    layers: checkedLayers(number('block_count'), metadata.where),
+    layers: checkedLayers(number('block_count'), `${name}.block_count`, metadata.where),
     hidden,
     intermediate: number('feed_forward_length'),
     heads,
