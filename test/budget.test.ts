@@ -69,7 +69,10 @@ test('what few callers use is not loaded with the library', async () => {
   const text = first.map((bytes) => new TextDecoder().decode(bytes)).join('\n')
   const rest = all.map((bytes) => new TextDecoder().decode(bytes)).join('\n')
   // Messages of fitting, and of the tokenizers of encoders.
-  for (const message of ['the targets hold a value that is not finite', 'of its charsmap has children beyond the trie']) {
+  for (const message of [
+    'the targets hold a value that is not finite',
+    'of its charsmap has children beyond the trie',
+  ]) {
     expect(rest).toContain(message)
     expect(text).not.toContain(message)
   }

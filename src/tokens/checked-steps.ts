@@ -6,7 +6,7 @@ import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 
 /** Kinds of tokenizers besides BPE. They are loaded with the models that need them. */
 export interface MoreTokenizers {
-  /** Their names and BPE's, for messages that something `are supported`. */
+  /** Their names and BPE's with a verb, for messages: 'BPE and WordPiece are'. */
   readonly types: string
   /** Returns a checked model; undefined for one of another type. Throws `bad_model`. */
   model(model: Json): Json | undefined

@@ -67,10 +67,10 @@ export function clusterEnd(text: string, from: number): number {
       (kind === Kind.Pictograph && pictograph === 2) ||
       (kind === Kind.Regional && before === Kind.Regional && flags % 2 === 1)
     if (!joined) break
-    const extends_ = kind >= Kind.Extend && kind <= Kind.Linker
+    const isExtending = kind >= Kind.Extend && kind <= Kind.Linker
     if (kind === Kind.Pictograph) pictograph = 1
     else if (pictograph === 1 && kind === Kind.Joiner) pictograph = 2
-    else if (pictograph !== 1 || !extends_) pictograph = 0
+    else if (pictograph !== 1 || !isExtending) pictograph = 0
     if (kind === Kind.Consonant) conjunct = 1
     else if (kind === Kind.Linker) conjunct = conjunct > 0 ? 2 : 0
     else if (kind !== Kind.Extend && kind !== Kind.Joiner) conjunct = 0
