@@ -4,6 +4,9 @@ import { toolFormatNames, wireCodecs } from '../src/index.ts'
 import { badConfig } from './errors.ts'
 import { hostName, originFault } from './guard/names.ts'
 
+/** The longest time that a host's timer can take, about 24 days: a longer one would fire at once. */
+const longestSeconds = Math.floor((2 ** 31 - 1) / 1000)
+
 const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => z.number().int().min(least).max(most)
 
 const key = z.strictObject({
@@ -24,7 +27,7 @@ const limits = z.strictObject({
   /** Maximum size of a request body, in bytes. */
   bodyBytes: whole(1).default(1 << 20),
   /** Maximum time for a request body to arrive, in seconds. */
-  bodySeconds: z.number().positive().default(30),
+  bodySeconds: z.number().positive().max(longestSeconds).default(30),
   /** Minimum rate of a request body, in bytes per second over 5 seconds. */
   bodyBytesPerSecond: whole(0).default(1024),
   /**
@@ -78,9 +81,9 @@ const limits = z.strictObject({
    */
   refusedBytesPerMinute: whole(1).default(256 << 20),
   /** Maximum time for an answer to complete, in seconds. */
-  requestSeconds: z.number().positive().default(600),
+  requestSeconds: z.number().positive().max(longestSeconds).default(600),
   /** How long a client may leave an answer unread before the answer is cancelled, in seconds. */
-  stallSeconds: z.number().positive().default(60),
+  stallSeconds: z.number().positive().max(longestSeconds).default(60),
   /** Maximum number of model files being sent to pages at once. */
   downloads: whole(1).default(32),
 })

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
-import { asForetokenError } from '../src/index.ts'
+import { after, asForetokenError } from '../src/index.ts'
 import { guardConnections } from './connections.ts'
 import { ApiError } from './errors.ts'
 
@@ -86,13 +86,13 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
     })
 
     async function close(graceMs = 30_000): Promise<void> {
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+      const stopTimer = after(graceMs, () => server.closeAllConnections())
       await guarded.acceptWaiting(Math.min(longestAcceptMs, graceMs))
       await new Promise<void>((closed) => {
         server.close(() => closed())
         guarded.stop()
       })
-      clearTimeout(timer)
+      stopTimer()
     }
   })
 }

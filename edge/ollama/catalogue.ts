@@ -36,7 +36,7 @@ export function running(server: Server) {
         ? [
             {
               ...listedOf(id, engine),
-              expires_at: leavesInMs === undefined ? never : new Date(Date.now() + leavesInMs).toISOString(),
+              expires_at: leavesOn(leavesInMs),
               size_vram: 0,
               context_length: engine.context,
             },
@@ -49,6 +49,12 @@ export function running(server: Server) {
 
 /** When a model leaves that stays until another needs its place, or for as long as the server runs. */
 const never = '2100-01-01T00:00:00.000Z'
+
+/** Returns the date in some milliseconds. Clients may ask for times that no date can hold. */
+function leavesOn(ms = Number.POSITIVE_INFINITY): string {
+  const date = Date.now() + ms
+  return date < Date.parse(never) ? new Date(date).toISOString() : never
+}
 
 /** Returns the query of `POST /api/show`. */
 export function show(server: Server): Query<typeof showRequest> {

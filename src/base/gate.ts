@@ -2,6 +2,7 @@ import { at } from './at.ts'
 import { cancelled } from './cancelled.ts'
 import { ForetokenError } from './errors.ts'
 import type { Shares } from './shares.ts'
+import { startTimer } from './timeout.ts'
 
 export interface GateOptions {
   /** Stocks of which each admitted request holds an amount. Only the gate may change them. */
@@ -176,9 +177,9 @@ export class Gate {
   #wait(request: GateRequest, demand: Demand): Promise<() => void> {
     const { signal } = request
     return new Promise((resolve, reject) => {
-      let timer: ReturnType<typeof setTimeout> | undefined
+      let stopTimer = () => {}
       const leave = () => {
-        clearTimeout(timer)
+        stopTimer()
         signal?.removeEventListener('abort', onAbort)
         this.#remove(waiting)
       }
@@ -202,7 +203,7 @@ export class Gate {
       this.#append(waiting)
       signal?.addEventListener('abort', onAbort, { once: true })
       const { waitMs } = this.#options
-      if (waitMs !== undefined) timer = setTimeout(() => failAndServe(this.#refusal('time', request)), waitMs)
+      if (waitMs !== undefined) stopTimer = startTimer(waitMs, () => failAndServe(this.#refusal('time', request)))
     })
   }
 

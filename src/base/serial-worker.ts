@@ -5,6 +5,7 @@
 
 import { cancelled, throwIfAborted } from './cancelled.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
+import { longestTimer } from './timeout.ts'
 
 /** A worker as a platform provides it. */
 export interface WorkerHandle<To> {
@@ -92,7 +93,7 @@ export class SerialWorker<To, From extends Answering> {
     const id = ++this.#number
     let grace: Timer | undefined
     const onAbort = () => {
-      grace = setTimeout(() => this.#end(cancelled()), graceMs)
+      grace = setTimeout(() => this.#end(cancelled()), Math.min(graceMs, longestTimer))
     }
     this.#work = { id, resolve, reject }
     signal?.addEventListener('abort', onAbort)
@@ -149,8 +150,11 @@ export class SerialWorker<To, From extends Answering> {
     const { startMs = 60_000, deadlineMs = 10_000, late } = this.#options
     clearTimeout(this.#late)
     this.#late = this.#opened
-      ? setTimeout(() => this.#end(late(deadlineMs)), deadlineMs)
-      : setTimeout(() => this.#end(new NoWorker(`it did not start within ${startMs} ms`)), startMs)
+      ? setTimeout(() => this.#end(late(deadlineMs)), Math.min(deadlineMs, longestTimer))
+      : setTimeout(
+          () => this.#end(new NoWorker(`it did not start within ${startMs} ms`)),
+          Math.min(startMs, longestTimer),
+        )
   }
 
   #hear(message: From): void {
@@ -177,7 +181,8 @@ export class SerialWorker<To, From extends Answering> {
 
   #rest(): void {
     if (!this.#worker) return
-    this.#idle = setTimeout(() => this.#end(new NoWorker('it was idle')), this.#options.idleMs ?? 300_000)
+    const { idleMs = 300_000 } = this.#options
+    this.#idle = setTimeout(() => this.#end(new NoWorker('it was idle')), Math.min(idleMs, longestTimer))
     // In Node the timer would keep the process alive.
     ;(this.#idle as { unref?: () => void }).unref?.()
   }

@@ -13,11 +13,11 @@ import { abortReason, throwIfAborted } from '../base/cancelled.ts'
 import { textOf, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { nearestOf } from '../base/nearest.ts'
+import { startTimer } from '../base/timeout.ts'
 import { checkedPool, checkedUse, type ModelLease, type ModelPoolOptions, type UseOptions } from './pool-options.ts'
 import {
   type GivenModel,
   type Loading,
-  longestTimer,
   type ModelStatus,
   noRoom,
   type PooledModel,
@@ -112,7 +112,7 @@ export class ModelPool<C = undefined> {
       const { waitMs } = this.#options
       const ended = () => {
         slot.waiters.delete(waiter)
-        clearTimeout(timer)
+        stopTimer()
         signal?.removeEventListener('abort', left)
         this.#changed()
       }
@@ -130,7 +130,7 @@ export class ModelPool<C = undefined> {
       const left = () => signal && waiter.fail(abortReason(signal))
       const late = () => slot.state !== 'loading' && waiter.fail(this.#busy(slot))
       // A load takes as long as it takes.
-      const timer = waitMs <= longestTimer ? setTimeout(late, waitMs) : undefined
+      const stopTimer = startTimer(waitMs, late)
       signal?.addEventListener('abort', left, { once: true })
       slot.waiters.add(waiter)
       if (!this.#queue.includes(slot)) this.#queue.push(slot)

@@ -1,6 +1,7 @@
 /** One model of a pool: its state, who uses it, and who waits for it. */
 import { callAside } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { startTimer } from '../base/timeout.ts'
 import type { TextService } from './service.ts'
 
 /** What a load gets. */
@@ -85,9 +86,6 @@ export interface Waiter<C> {
   fail(error: unknown): void
 }
 
-/** The longest time that a timer of any host can take, in milliseconds. */
-export const longestTimer = 2 ** 31 - 1
-
 export class PoolSlot<C> {
   readonly name: string
   /** Undefined for a model that its owner has loaded. */
@@ -147,17 +145,8 @@ export class PoolSlot<C> {
     this.wake()
     const idleMs = this.expires ? 0 : this.idleMs
     if (idleMs === Number.POSITIVE_INFINITY) return
-    const due = performance.now() + idleMs
-    this.#leavesAt = due
-    const wait = () => {
-      const left = due - performance.now()
-      const timer = setTimeout(
-        () => (left > longestTimer ? wait() : leave()),
-        Math.min(Math.max(0, left), longestTimer),
-      )
-      this.#stopTimer = () => clearTimeout(timer)
-    }
-    wait()
+    this.#leavesAt = performance.now() + idleMs
+    this.#stopTimer = startTimer(idleMs, leave)
   }
 
   /** Stops that wait. */

@@ -101,6 +101,19 @@ describe('a time limit', () => {
     expect(gate.running).toBe(0)
   })
 
+  test('may be longer than a timer can count', async () => {
+    vi.useFakeTimers()
+    const waitMs = 31 * 86_400_000
+    const gate = new Gate({ stocks: [new Shares(4)], waitMs })
+    await gate.enter({ amounts: [4] })
+    const failed = expect(gate.enter({ amounts: [1] })).rejects.toMatchObject({ code: 'busy' })
+    await vi.advanceTimersByTimeAsync(waitMs - 1)
+    expect(gate.waiting).toBe(1)
+    await vi.advanceTimersByTimeAsync(1)
+    await failed
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('admits a smaller request that waited behind the one that timed out', async () => {
     vi.useFakeTimers()
     const gate = new Gate({ stocks: [new Shares(4)], waitMs: 1000 })

@@ -110,6 +110,12 @@ describe('the budget of all bodies', () => {
   })
 })
 
+test.each(['bodySeconds', 'requestSeconds', 'stallSeconds'])('%s longer than a timer can count is refused', (name) => {
+  const config = (seconds: number) => () => configOf({ ...open, limits: { [name]: seconds } })
+  expect(config(2_000_000)).not.toThrow()
+  expect(config(3_000_000)).toThrow(new RegExp(`${name}.*2147483`))
+})
+
 describe('slow bodies', () => {
   /** Room for four, and a clock. */
   function four() {
