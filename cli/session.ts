@@ -2,7 +2,7 @@
  * Shared by commands that run a model: the engine and options from the flags, and the summary line.
  */
 import { open as openFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { checkEngine, checkOnnx } from '../node/check.ts'
+import { type CheckedModel, checkEngine, checkOnnx } from '../node/check.ts'
 import {
   type AnyEngine,
   type ByteSource,
@@ -20,7 +20,6 @@ import {
   predictorFile,
   shippedPredictor,
 } from '../node/index.ts'
-import type { NeededMemory } from '../node/memory.ts'
 import { auxiliaryName } from '../node/predictors.ts'
 import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
@@ -63,7 +62,7 @@ export function ignoring(flags: Flags): { ignoreConfig?: readonly string[] } {
  * Checks everything of `openAny` but the weights, and resolves with the memory that the model needs.
  * Fetches what is not here, after asking. Throws what `openAny` throws.
  */
-export async function checkAny(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<NeededMemory> {
+export async function checkAny(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<CheckedModel> {
   const { model = defaultModel } = flags
   if (await isOnnx(model)) return checkOnnx(model, onnxOptions(model, flags))
   requireNoReader(flags)
@@ -71,7 +70,7 @@ export async function checkAny(flags: Flags, signal: AbortSignal, needed: Needed
 }
 
 /** Does the same as `checkAny` for `open`. */
-export async function checkCore(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<NeededMemory> {
+export async function checkCore(flags: Flags, signal: AbortSignal, needed: Needed = {}): Promise<CheckedModel> {
   const model = flags.model ?? defaultModel
   await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)

@@ -1,5 +1,6 @@
 /** What a command does with a model, and the refusal of a model that cannot do it, by its header. */
-import { ForetokenError, type ModelArchive, specOf } from '../node/index.ts'
+import { givesScores, noAnswers, purposeOf } from '../edge/purpose.ts'
+import { ForetokenError, type ModelArchive } from '../node/index.ts'
 
 /**
  * `answers` needs scores of next tokens, `chat` answers that mean something: models that were trained
@@ -8,24 +9,20 @@ import { ForetokenError, type ModelArchive, specOf } from '../node/index.ts'
 export type Use = 'answers' | 'chat' | 'any'
 
 /** Throws `unsupported` for a model that is not for a use. The message names the command that is. */
-export function checkUse(model: string, { config, embedding }: ModelArchive, use: Use): void {
-  if (use === 'any') return
-  if (specOf(config).layers.some(({ attention }) => attention.bothWays)) throw forVectors(model)
-  if (use === 'answers') return
-  if (embedding?.ranks)
+export function checkUse(model: string, archive: ModelArchive, use: Use): void {
+  if (use === 'any' || (use === 'answers' && givesScores(archive))) return
+  const purpose = purposeOf(archive)
+  if (purpose === 'embeddings') throw forVectors(model)
+  if (purpose === 'ranking')
     throw new ForetokenError(
       'unsupported',
-      `${model} is a reranker, which answers nothing: foretoken serve -m ${model}, and POST /v1/rerank`,
+      `${model} ${noAnswers.ranking}: foretoken serve -m ${model}, and POST /v1/rerank`,
     )
-  if (embedding?.pooling) throw forVectors(model)
 }
 
 /** Returns the refusal of a model that makes embeddings. */
 export function forVectors(model: string): ForetokenError {
-  return new ForetokenError(
-    'unsupported',
-    `${model} makes embeddings and no answers: foretoken embed -m ${model} "some text"`,
-  )
+  return new ForetokenError('unsupported', `${model} ${noAnswers.embeddings}: foretoken embed -m ${model} "some text"`)
 }
 
 /**

@@ -22,7 +22,9 @@ import { fieldOf } from './fields.ts'
 import type { Cost } from './guard/admission.ts'
 import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
+import type { Known } from './models.ts'
 import { normalize } from './normalize.ts'
+import { noAnswers } from './purpose.ts'
 import { tenths } from './record.ts'
 import { checkRunning, hostOf, type RequestContext, type Server } from './server.ts'
 import { unknownField, validate } from './validate.ts'
@@ -44,14 +46,8 @@ export function answer<S extends z.ZodType<{ model: string }>>(
       if (model !== undefined) c.get('record').model = model
       return done(unloaded, exchange, accept)
     }
-    const context = await contextOf(c, server, endpoint, body, exchange)
     // Before anything else of the request is found wrong: no change of it would help.
-    if (context.engine.answers === false)
-      throw new ApiError(
-        400,
-        `${context.model} makes embeddings and no answers; POST /v1/embeddings, or name another model`,
-        { code: 'unsupported_value', param: 'model' },
-      )
+    const context = await contextOf(c, server, { ...endpoint, require: requireAnswers }, body, exchange)
     const ready = endpoint.ready?.(body, context)
     if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)
@@ -60,6 +56,16 @@ export function answer<S extends z.ZodType<{ model: string }>>(
     // The prompt has been tokenized, so the request no longer counts as refused.
     accept()
     return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+  })
+}
+
+/** Throws an ApiError of 400 for a model that was not made to answer. */
+function requireAnswers({ id, purpose }: Known): void {
+  if (purpose === 'answers') return
+  const path = purpose === 'ranking' ? '/v1/rerank' : '/v1/embeddings'
+  throw new ApiError(400, `${id} ${noAnswers[purpose]}; POST ${path}, or name another model`, {
+    code: 'unsupported_value',
+    param: 'model',
   })
 }
 
@@ -198,12 +204,17 @@ function headerOf(names: readonly string[]): string {
 export async function contextOf<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   { config, models }: Server,
-  { idleMs }: Contract<S>,
+  { idleMs, require }: Contract<S>,
   body: z.output<S>,
   exchange: Exchange,
 ): Promise<PlanContext> {
   const began = performance.now()
-  const asking = { host: hostOf(c), signal: exchange.signal, idleMs: idleMs?.(body) }
+  const asking = {
+    host: hostOf(c),
+    signal: exchange.signal,
+    idleMs: idleMs?.(body),
+    ...(require && { require: (model: Known) => require(model, body) }),
+  }
   const { engine, id, model, release } = await models.use(body.model, asking)
   exchange.hold(release)
   const loadMs = performance.now() - began

@@ -16,6 +16,7 @@ import { marksChunks } from './endpoints/messages.ts'
 import { ApiError, asApiError, type FieldOf } from './errors.ts'
 import { jsonOf } from './json.ts'
 import { Meter } from './meter.ts'
+import type { Known } from './models.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
 import { finish, hostOf, type RequestContext, type Server } from './server.ts'
@@ -65,6 +66,8 @@ export interface Contract<S extends z.ZodType<{ model: string }>> {
   readonly anyType?: boolean
   /** Returns how long the model stays in memory after this request, in milliseconds; undefined if it says nothing. */
   idleMs?(body: z.output<S>): number | undefined
+  /** Throws an ApiError if a model is not for this request: before a load where that is known, and after it. */
+  require?(model: Known, body: z.output<S>): void
 }
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {

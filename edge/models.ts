@@ -7,6 +7,7 @@ import {
   asForetokenError,
   ForetokenError,
   Lifetime,
+  type ModelLease,
   type ModelPool,
   type ModelState,
   type ModelStatus,
@@ -17,6 +18,7 @@ import type { Config } from './config.ts'
 import { EngineHolder, type EngineSource, type HostContext } from './engine-holder.ts'
 import { ApiError, asApiError, badConfig, loadFailure, stopping } from './errors.ts'
 import { namedModel } from './ollama/names.ts'
+import { type ModelHeader, type Purpose, purposeOf, purposeOfEngine } from './purpose.ts'
 
 /** A pool of models, of this copy of the package or another. */
 export type Pool = Pick<ModelPool<unknown>, 'use' | 'models' | 'unload'>
@@ -46,11 +48,21 @@ export interface UsedModel {
   release(): void
 }
 
+/** What is known of a model. */
+export interface Known {
+  /** The listed name that the request means. */
+  readonly id: string
+  readonly purpose: Purpose
+  readonly header: ModelHeader
+}
+
 /** The part of a request that a wait for a model depends on. */
 export interface Asking {
   readonly host: HostContext
   /** Aborted when the request ends. */
   readonly signal: AbortSignal
+  /** Throws if the model is not for this request. Called before a load where its header is known, and after it. */
+  require?(model: Known): void
   /** How long the model stays in memory after its uses, in milliseconds. Default: as configured. */
   readonly idleMs?: number | undefined
 }
@@ -125,7 +137,9 @@ export class Models {
     if ('pool' in this.#served) return this.#lease(this.#served.pool, this.#meant(name), asking)
     if (this.listed) this.#meant(name)
     const engine = await this.#served.holder.get(asking.host)
-    return { engine, ...this.#meant(name), release: () => {} }
+    const meant = this.#meant(name)
+    asking.require?.(knownOf(meant.id, engine))
+    return { engine, ...meant, release: () => {} }
   }
 
   /**
@@ -160,12 +174,24 @@ export class Models {
   async #lease(
     pool: Pool,
     { id, model }: { readonly id: string; readonly model: string },
-    { host, signal, idleMs }: Asking,
+    { host, signal, idleMs, ...asking }: Asking,
   ): Promise<UsedModel> {
+    const header = headerOf(pool, model)
+    if (header) asking.require?.({ id, purpose: purposeOf(header), header })
+    const { engine, release } = await this.#wait(pool, model, { host, signal, idleMs })
+    try {
+      asking.require?.(knownOf(id, engine))
+    } catch (error) {
+      release()
+      throw error
+    }
+    return { engine, id, model, release }
+  }
+
+  async #wait(pool: Pool, model: string, { host, signal, idleMs }: Asking): Promise<ModelLease> {
     const waiting = new Lifetime().follow(signal).follow(this.#drain)
     try {
-      const { engine, release } = await pool.use(model, { signal: waiting.signal, context: host, idleMs })
-      return { engine, id, model, release }
+      return await pool.use(model, { signal: waiting.signal, context: host, idleMs })
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (this.#drain?.aborted) throw stopping()
@@ -194,6 +220,15 @@ export class Models {
         throw badConfig(`config.aliases.${alias} is for ${name}, which is not served; served are ${own.join(', ')}`)
     }
   }
+}
+
+/** Returns what is known of a model that is not loaded; the list, which has engines, stays out of frames that wait. */
+function headerOf({ models }: Pool, model: string): ModelHeader | undefined {
+  return models.find(({ name }) => name === model)?.header
+}
+
+function knownOf(id: string, engine: TextService): Known {
+  return { id, purpose: purposeOfEngine(engine), header: engine.archive }
 }
 
 /** Returns a model of a pool by its own name; `all` are those of the pool. */

@@ -1,4 +1,5 @@
 /** Checks that models can be loaded, before a server that loads them later begins to serve. */
+import type { ModelHeader } from '../edge/purpose.ts'
 import { checkLoad } from '../src/engine/check.ts'
 import { checkFolder } from '../src/onnx/folder.ts'
 import { requireWhole } from '../src/onnx/frame.ts'
@@ -9,11 +10,17 @@ import { auxiliaryName } from './predictors.ts'
 import { modelFiles } from './pull-model.ts'
 import { loadWasm } from './wasm.ts'
 
+/** What a check has found. */
+export interface CheckedModel extends NeededMemory {
+  /** Undefined for an ONNX export, of which only the graph says what it is for. */
+  readonly header?: ModelHeader
+}
+
 /**
  * Checks everything of `loadEngine` but the weights, and resolves with the memory that it needs. Throws
  * what `loadEngine` throws.
  */
-export async function checkEngine(model: string, options: LoadOptions = {}): Promise<NeededMemory> {
+export async function checkEngine(model: string, options: LoadOptions = {}): Promise<CheckedModel> {
   const { pull, auxiliary: named, onProgress: _, ...rest } = options
   const second = named ?? (await auxiliaryName(options.predictor))
   const files = await modelFiles(model, pull)
@@ -23,7 +30,9 @@ export async function checkEngine(model: string, options: LoadOptions = {}): Pro
     const wasm = options.wasm ?? (await loadWasm(options.build ?? 'auto', 1))
     const { archive, settings } = await checkLoad(files, { room: loadableMemory, ...rest, wasm, threads: 1 })
     const { context, model: loading } = settings
-    return neededByArchive(archive, context, loading.kv)
+    const { name, config, embedding } = archive
+    const header = { name, config, ...(embedding && { embedding }) }
+    return { ...neededByArchive(archive, context, loading.kv), header }
   } finally {
     await files.close()
   }

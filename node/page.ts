@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { purposeOf } from '../edge/purpose.ts'
 import { type ByteSource, openModel } from '../src/index.ts'
 import { catalogue, catalogueKey } from './catalogue.ts'
 import { fileSource } from './file-source.ts'
@@ -62,7 +63,7 @@ export async function tabModel(
   if (await isOnnx(model)) return undefined
   const files = await modelFiles(model)
   const archive = await openModel(files, ignoreConfig ? { ignoreConfig } : {})
-  if (archive.embedding?.pooling || archive.embedding?.ranks) return undefined
+  if (purposeOf(archive) !== 'answers') return undefined
   // A model's folder may hold anything, including links to other files, so only files of a model go
   // to a tab.
   const parts = files.files.filter((file) => /\.(gguf|safetensors|foretoken|json|jinja)$/.test(file))

@@ -2,6 +2,7 @@
 import { planAnswer, type TextService } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import { fillTokens } from '../fill-in-the-middle.ts'
+import { purposeOfEngine } from '../purpose.ts'
 import type { RequestContext, Server } from '../server.ts'
 import { hostOf } from '../server.ts'
 import { common } from './answers.ts'
@@ -128,7 +129,8 @@ function detailsOf(engine: TextService | undefined): Details {
 }
 
 function capabilitiesOf(engine: TextService): string[] {
-  if (engine.answers === false || engine.archive.embedding?.pooling) return ['embedding']
+  const purpose = purposeOfEngine(engine)
+  if (purpose !== 'answers') return purpose === 'embeddings' ? ['embedding'] : []
   const thinks = /enable_thinking|<think>/.test(engine.archive.tokenizer.chatTemplate ?? '')
   return [
     'completion',

@@ -67,6 +67,7 @@ const modelChecks: Checks<PooledModel<never>> = {
   name: needed(textOf),
   load: needed(callable()),
   bytes: bytesOf,
+  header: anyObject<NonNullable<PooledModel['header']>>(),
   advice: callable(),
 }
 const givenChecks: Checks<GivenModel> = { name: needed(textOf), engine: needed(anyObject<TextService>()) }

@@ -1,6 +1,7 @@
 /** One model of a pool: its state, who uses it, and who waits for it. */
 import { callAside } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive } from '../base/model.ts'
 import { startTimer } from '../base/timeout.ts'
 import type { TextService } from './service.ts'
 
@@ -19,6 +20,8 @@ export interface PooledModel<C = undefined> {
   readonly load: (loading: Loading<C>) => Promise<TextService>
   /** The bytes of memory that it takes, about, or a function that is asked before each load. Default 0. */
   readonly bytes?: number | (() => number | Promise<number>)
+  /** What is known of it before a load, so that a server refuses what it is not for and loads nothing. */
+  readonly header?: Pick<ModelArchive, 'name' | 'config' | 'embedding'>
   /**
    * What to do where `free` bytes of memory are too few for it, which ends the refusal. Default: to use a
    * smaller model, or one in fewer bits.
@@ -40,6 +43,8 @@ export interface ModelStatus {
   readonly state: ModelState
   /** Undefined unless it is loaded. */
   readonly engine: TextService | undefined
+  /** What was known of it before a load; undefined if nothing was. */
+  readonly header: PooledModel['header'] | undefined
   /** Leases that have not been released. */
   readonly uses: number
   /** Uses that wait for it. */
@@ -137,7 +142,20 @@ export class PoolSlot<C> {
   get status(): ModelStatus {
     const { name, state, engine, uses, loads, failures, unloads, failure } = this
     const leavesInMs = this.#leavesAt === undefined ? undefined : Math.max(0, this.#leavesAt - performance.now())
-    return { name, state, engine, uses, waiting: this.waiters.size, leavesInMs, loads, failures, unloads, failure }
+    const header = this.model?.header
+    return {
+      name,
+      state,
+      engine,
+      header,
+      uses,
+      waiting: this.waiters.size,
+      leavesInMs,
+      loads,
+      failures,
+      unloads,
+      failure,
+    }
   }
 
   /** Starts to wait for the end of its idle time. */

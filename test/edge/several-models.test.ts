@@ -5,7 +5,14 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { createApp, type HostContext, type LogLine, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { loadWasm, reclaimMemory } from '../../node/index.ts'
-import { Engine, ForetokenError, ModelPool, type ModelPoolOptions, type TextService } from '../../src/index.ts'
+import {
+  Engine,
+  ForetokenError,
+  ModelPool,
+  type ModelPoolOptions,
+  openModel,
+  type TextService,
+} from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
 import { sparseModel } from '../helpers/sparse-model.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -78,16 +85,20 @@ const until = async (done: () => boolean) => {
 }
 const messages = [{ role: 'user', content: 'hello' }]
 
+const answering: [string, object][] = [
+  ['/v1/chat/completions', { messages, max_tokens: 2 }],
+  ['/v1/completions', { prompt: 'a', max_tokens: 2 }],
+  ['/v1/responses', { input: 'a', max_output_tokens: 2 }],
+  ['/v1/messages', { messages, max_tokens: 2 }],
+  ['/api/chat', { messages, stream: false, options: { num_predict: 2 } }],
+  ['/api/generate', { prompt: 'a', stream: false, options: { num_predict: 2 } }],
+]
+
 describe('a request', () => {
   test.each<[string, object]>([
-    ['/v1/chat/completions', { messages, max_tokens: 2 }],
-    ['/v1/completions', { prompt: 'a', max_tokens: 2 }],
-    ['/v1/responses', { input: 'a', max_output_tokens: 2 }],
+    ...answering,
     ['/v1/embeddings', { input: 'a', pooling: 'mean' }],
-    ['/v1/messages', { messages, max_tokens: 2 }],
     ['/v1/messages/count_tokens', { messages }],
-    ['/api/chat', { messages, stream: false, options: { num_predict: 2 } }],
-    ['/api/generate', { prompt: 'a', stream: false, options: { num_predict: 2 } }],
     ['/api/show', {}],
   ])('to %s is answered by the model that it names, which it gives back', async (path, body) => {
     const world = worldOf()
@@ -107,6 +118,48 @@ describe('a request', () => {
     const refused = await refusal(await ask(world.app, body, { path: '/v1/rerank' }))
     expect(refused).toMatchObject({ status: 400, code: 'unsupported_value' })
     expect([world.loads, uses(world)]).toEqual([['small'], [0, 0, 0]])
+  })
+
+  describe.each([
+    [3, 'embedder makes embeddings and no answers; POST /v1/embeddings, or name another model', ['embedding']],
+    [4, 'embedder is a reranker, which answers nothing; POST /v1/rerank, or name another model', []],
+  ] as const)('for an answer of a model with pooling_type %d', (pooling, message, capabilities) => {
+    const files = () => tinyFiles({ metadata: { 'llama.pooling_type': { u32: pooling } } })
+    const answers = async (app: App) => {
+      for (const [path, body] of answering) {
+        const { error } = await (await ask(app, { model: 'embedder', ...body }, { path })).json()
+        expect([path, error.message ?? error]).toEqual([path, message])
+      }
+    }
+
+    test('is refused before a load where its header is known', async () => {
+      const header = await openModel(files())
+      const loads: string[] = []
+      const load = async () => {
+        loads.push('embedder')
+        return Engine.load(files(), { wasm, threads: 1 })
+      }
+      const pool = new ModelPool<HostContext>([{ name: 'embedder', header, load }])
+      closing.push(() => pool.close())
+      const app = createApp({ models: pool, config: testConfig })
+      await answers(app)
+      expect(loads).toEqual([])
+      const shown = await (await ask(app, { model: 'embedder' }, { path: '/api/show' })).json()
+      expect([shown.capabilities, loads]).toEqual([capabilities, ['embedder']])
+      await answers(app)
+      expect(pool.models).toMatchObject([{ uses: 0, waiting: 0, loads: 1 }])
+    })
+
+    test('is refused after a load where it is not, and by a server of one model', async () => {
+      const world = worldOf({ loadOf: () => Engine.load(files(), { wasm, threads: 1 }) })
+      await answers(world.app)
+      expect([world.loads, uses(world)]).toEqual([['embedder'], [0, 0, 0]])
+      const engine = await Engine.load(files(), { wasm, threads: 1 })
+      closing.push(() => engine.close())
+      await answers(createApp({ engine, config: { ...testConfig, models: ['embedder'] } }))
+      // A program may still ask the engine itself.
+      expect((await engine.generate('a', { maxTokens: 1 }).next()).done).toBe(false)
+    })
   })
 
   test('for a model that is not there is a 404 with the nearest names, and loads nothing', async () => {
