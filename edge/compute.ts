@@ -4,6 +4,7 @@
  * others go first.
  */
 import type { z } from '@hono/zod-openapi'
+import { asForetokenError } from '../src/index.ts'
 import { admit, contextOf, received, usualCharactersPerToken } from './answer.ts'
 import { ApiError } from './errors.ts'
 import type { Contract, PlanContext } from './exchange.ts'
@@ -33,7 +34,9 @@ export function compute<S extends z.ZodType<{ model: string }>>(
     await admit(c, server, { answers: 1, tokens }, context.engine, exchange)
     exchange.startClock()
     const { tenant } = c.get('caller')
-    const made = await computation.run(body, context, { tenant, signal: exchange.signal })
+    const made = await computation.run(body, context, { tenant, signal: exchange.signal }).catch((error) => {
+      throw ofModel(error)
+    })
     accept()
     const record = c.get('record')
     server.metrics.embedded(made.tokens, server.models.several ? record.model : undefined)
@@ -41,6 +44,13 @@ export function compute<S extends z.ZodType<{ model: string }>>(
     exchange.end()
     return new Response(made.body, { headers: { 'content-type': 'application/json' } })
   })
+}
+
+/** Returns a failure of the computation: what is not supported is so of the model, unless it names an argument. */
+function ofModel(error: unknown): unknown {
+  const { code, message, argument } = asForetokenError(error)
+  if (error instanceof ApiError || code !== 'unsupported' || argument !== undefined) return error
+  return new ApiError(400, message, { code: 'unsupported_value', param: 'model', cause: error })
 }
 
 /** Estimates the tokens of all texts. Throws an ApiError of 400 for too many texts or tokens. */

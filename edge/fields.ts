@@ -17,6 +17,10 @@ export function fieldOf(argument: string, body: object): string | undefined {
       return 'tools'
     case 'toolChoice':
       return 'tool_choice'
+    case 'kind':
+      return fieldOf('input_type', fields)
+    case 'texts':
+      return fieldOf('input', fields) ?? fieldOf('prompt', fields)
     case 'guide':
       // The grammar of tools holds the shape of an answer without calls, too.
       return calls(fields) ? 'tools' : named(fields)

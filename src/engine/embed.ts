@@ -180,6 +180,7 @@ function prefixOf(name: string, spec: typeof plainEmbedding, { prefix, kind }: E
   throw new ForetokenError(
     'bad_argument',
     `${name} has no prompt named ${JSON.stringify(wanted.slice(0, 60))}; ${known.length > 0 ? `it has ${known.join(', ')}` : 'its files have none'}; give the text as prefix instead`,
+    { argument: 'kind' },
   )
 }
 
@@ -213,6 +214,7 @@ export async function idsOfText(
       throw new ForetokenError(
         'context_exceeded',
         `${name} has more than ${room} tokens, and the context is ${most}; ${advice}`,
+        { argument: 'texts' },
       )
     if (done) return nonEmpty([...before, ...value, ...after], name)
     await nextTurn(signal)

@@ -163,6 +163,7 @@ describe('embeddings', () => {
       'input[1][1]',
       /^input\[1\]\[1\]: 99999 is not a token id/,
     ],
+    ['an id beyond all vocabularies', { input: [99_999_999] }, 'input[0]', /99999999 is not a token id of the voc/],
     ['half an id', { input: [1.5] }, 'input[0]', /^input\[0\]: 1.5 is not a token id, a whole number from 0$/],
     [
       'a negative id',
@@ -190,11 +191,11 @@ describe('embeddings', () => {
     [
       'a prompt of another model',
       { input: 'a', input_type: 'task' },
-      '',
+      'input_type',
       /no prompt named "task"; it has query, document/,
     ],
     ['truncation', { input: 'a', truncate: true }, 'truncate', /refused, not truncated/],
-    ['a text beyond the context', { input: 'word '.repeat(600) }, '', /more than \d+ tokens/],
+    ['a text beyond the context', { input: 'word '.repeat(600) }, 'input', /more than \d+ tokens/],
   ])('refuses %s with 400', async (_, fields, param, message) => {
     const response = await post(app, { model, ...fields })
     const { error } = (await response.json()) as { error: { param: string | null; message: string } }
@@ -262,11 +263,13 @@ describe('a chat model', () => {
       expect(refused.status).toBe(400)
       expect(error).toMatchObject({
         code: 'unsupported_value',
+        param: 'model',
         message: expect.stringMatching(/not an embedding model/),
       })
       expect((await post(app, { model: 'tiny', input: 'a', pooling: 'mean' })).status).toBe(200)
       const ranked = await post(app, { model: 'tiny', query: 'q', documents: ['d'] }, '/v1/rerank')
-      expect([ranked.status, await ranked.text()]).toEqual([400, expect.stringMatching(/not a reranker/)])
+      const unranked = expect.stringMatching(/not a reranker/)
+      expect([ranked.status, (await ranked.json()).error]).toMatchObject([400, { message: unranked, param: 'model' }])
     } finally {
       await engine.close()
     }
