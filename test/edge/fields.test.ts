@@ -113,7 +113,7 @@ describe('null is treated as absent', () => {
       status: 400,
       param: 'messages[0].content',
     })
-    expect(await refusal(await send('completion', { prompt: [1, null, 2] }))).toMatchObject({ param: 'prompt[0]' })
+    expect(await refusal(await send('completion', { prompt: [1, null, 2] }))).toMatchObject({ param: 'prompt[1]' })
   })
 })
 
