@@ -3,13 +3,13 @@
 import { type AnyEngine, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
 import { wayOf } from '../../src/engine/embed.ts'
 import { type EmbedCounts, embedGroup } from '../embed/run.ts'
-import { type BadLine, inGroups, type NumberedText, textsOfFile } from '../embed/texts.ts'
+import { type BadLine, inGroups, type NumberedText, textsOfFile, textsOfJsonl } from '../embed/texts.ts'
 import { exitCodes } from '../exit.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { openAny } from '../session.ts'
 import { note, print, StatusLine } from '../terminal.ts'
-import { textOfOperands } from '../text-argument.ts'
+import { textOfArgument, textOfOperands } from '../text-argument.ts'
 
 /** Texts, and characters, that are embedded before their lines are printed. */
 const group = { texts: 64, characters: 1 << 18 }
@@ -77,6 +77,11 @@ async function textsOf(
 ): Promise<AsyncGenerator<NumberedText | BadLine>> {
   if (file !== undefined && operands.length > 0) throw new UsageError('use either a text or --file, not both')
   if (operands.length === 1 && operands[0] === '-') return textsOfFile('-', jsonl ?? false)
+  if (operands.length > 0 && jsonl) {
+    const rows: string[] = []
+    for (const operand of operands) rows.push(await textOfArgument(operand))
+    return textsOfJsonl(rows)
+  }
   if (operands.length > 0) return single(await textOfOperands(operands))
   if (file !== undefined) return textsOfFile(file, jsonl ?? file.endsWith('.jsonl'))
   if (!process.stdin.isTTY) return textsOfFile('-', jsonl ?? false)
