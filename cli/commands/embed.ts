@@ -1,6 +1,6 @@
 /** `foretoken embed`: prints vectors of texts as JSON lines. */
 
-import { type AnyEngine, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
+import { type AnyEngine, type EmbedOptions, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
 import { wayOf } from '../../src/engine/embed.ts'
 import { type EmbedCounts, embedGroup } from '../embed/run.ts'
 import { type BadLine, inGroups, type NumberedText, textsOfFile, textsOfJsonl } from '../embed/texts.ts'
@@ -26,7 +26,7 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
     ...(flags['no-normalize'] && { normalize: false }),
   }
   // Refuses a model for answers, and a kind that it does not know, before its weights are read.
-  const onOpen = (archive: ModelArchive) => void wayOf(archive, way)
+  const onOpen = (archive: ModelArchive) => checkWay(archive, way)
   const { model, engine } = await openAny(flags, signal, { use: 'any', onOpen })
   const line = new StatusLine()
   const counts: EmbedCounts = { embedded: 0, errors: 0, tokens: 0 }
@@ -54,6 +54,18 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
   } finally {
     line.clear()
     await engine.close()
+  }
+}
+
+/** Throws what `wayOf` throws; a refusal that begins with the name of an option names the flag. */
+function checkWay(archive: ModelArchive, way: EmbedOptions): void {
+  try {
+    wayOf(archive, way)
+  } catch (error) {
+    if (!(error instanceof ForetokenError) || error.code !== 'bad_argument') throw error
+    throw new ForetokenError('bad_argument', error.message.replace(/^(?=(dimensions|pooling) is )/, '--'), {
+      cause: error,
+    })
   }
 }
 

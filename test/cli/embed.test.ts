@@ -125,8 +125,12 @@ describe('the command', () => {
   test.each([
     [[], 2, /embed needs an embedding model/],
     [['-m', model, 'text', '--file', 'x'], 2, /either a text or --file/],
-    [['-m', model, '--kind', 'task', 'text'], 1, /no prompt named "task"; it has query, document/],
-    [['-m', model, '--dimensions', '65', 'text'], 1, /dimensions is 65; it must be a whole number from 1 to 64/],
+    [
+      ['-m', model, '--kind', 'task', 'text'],
+      1,
+      /no prompt named "task"; it has query, document; give .*--text-prefix/,
+    ],
+    [['-m', model, '--dimensions', '65', 'text'], 1, /--dimensions is 65; it must be a whole number from 1 to 64/],
   ] as const)('refuses %j', async (args, code, message) => {
     const { got, ended } = startCli(['embed', ...args])
     expect([await ended, got.out]).toEqual([code, ''])

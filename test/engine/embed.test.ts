@@ -111,7 +111,7 @@ describe('embeddings', () => {
     ['an empty text', '', {}, /the text has no tokens/],
     ['an empty text behind a prefix', ['a', ''], { prefix: 'query: ' }, /text 1 has no tokens/],
     ['an empty text among others', ['a', ''], {}, /text 1 has no tokens/],
-    ['an empty list of ids', [[]], {}, /the text has no tokens/],
+    ['an empty list of ids', [[]], {}, /text 0 has no tokens/],
     ['a text alone beyond the context', 'long '.repeat(300), {}, /^the text has more than 1024 tokens/],
     ['a text beyond the context', ['a', 'long '.repeat(300)], {}, /text 1 has more than 1024 tokens/],
     ['too many dimensions', 'a', { dimensions: 257 }, /dimensions is 257; it must be a whole number from 1 to 256/],
