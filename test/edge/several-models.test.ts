@@ -459,6 +459,21 @@ test.each<[string, object, RegExp]>([
     { models: poolOfOne(), config: { aliases: { a: 'a' } } },
     /is the name of a model itself/,
   ],
+  [
+    'an alias that no object can hold',
+    { models: poolOfOne(), config: { aliases: JSON.parse('{"__proto__":"a"}') } },
+    /wrong at aliases: __proto__ cannot be/,
+  ],
+  [
+    'an alias that no request can send',
+    { models: poolOfOne(), config: { aliases: { 'b\nc': 'a' } } },
+    /wrong at aliases: "b\\nc" has control characters/,
+  ],
+  [
+    'a name that no request can send',
+    { engine: async () => load('chat'), config: { models: ['b\tc'] } },
+    /wrong at models\.0: "b\\tc" has control characters/,
+  ],
 ])('an app with %s is refused', (_, { config, ...options }: { config?: ServerConfig }, message) => {
   expect(() => createApp({ ...options, config: { ...testConfig, ...config } })).toThrow(message)
 })
