@@ -484,10 +484,12 @@ describe("a GGUF's metadata", () => {
   })
 
   test('of Granite without factors has none', async () => {
-    expect(await read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
+    expect(await read('granite', { 'attention.scale': 0 })).toMatchObject({
       attentionScale: 1 / Math.sqrt(128),
       embeddingScale: 1,
       logitScale: 1,
     })
+    const divided = Promise.resolve().then(() => read('granite', { logit_scale: 0 }))
+    await expect(divided).rejects.toThrow(/granite\.logit_scale is 0/)
   })
 })
