@@ -216,7 +216,7 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
   if (source === undefined)
     return new ForetokenError(
       'unsupported',
-      'this model has no chat template; give it a raw prompt (--raw, POST /v1/completions)',
+      'this model has no chat template; use a raw prompt (--raw, /v1/completions)',
     )
   try {
     return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map(), ends: new Map() }
