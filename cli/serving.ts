@@ -2,7 +2,14 @@
 import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
 import { sha256Of } from '../node/hash.ts'
-import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
+import {
+  type AnyEngine,
+  type ByteSource,
+  defaultModel,
+  type Engine,
+  type PredictorSize,
+  shippedPredictor,
+} from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { LogWriter } from './log.ts'
 import { open, openAny } from './session.ts'
@@ -25,21 +32,29 @@ export interface Shared<E = Engine> {
   readonly onRequest: (line: LogLine) => void
 }
 
-/** Serves until `signal` fires, then finishes running answers. Resolves with the exit code. */
+/**
+ * Serves until `signal` fires, then finishes running answers. Resolves with the exit code. It has the
+ * predictor of isolates, to exchange K and V with them.
+ */
 export async function serveModel(flags: Flags, signal: AbortSignal, served: Served): Promise<number> {
-  const { engine } = await open(flags, signal, await servingOptions(flags))
+  const { engine } = await open(flags, signal, await servingOptions(flags, 'small'))
   return serveEngine(engine, signal, served)
 }
 
-/** Does the same as `serveModel` for a model that may be an ONNX export. */
-export async function serveAny(flags: Flags, signal: AbortSignal, served: Served<AnyEngine>): Promise<number> {
-  const { engine } = await openAny(flags, signal, { use: 'any', ...(await servingOptions(flags)) })
+/** Does the same as `serveModel` for a model that may be an ONNX export, with the predictor of the given size. */
+export async function serveAny(
+  flags: Flags,
+  signal: AbortSignal,
+  served: Served<AnyEngine>,
+  size: PredictorSize,
+): Promise<number> {
+  const { engine } = await openAny(flags, signal, { use: 'any', ...(await servingOptions(flags, size)) })
   return serveEngine(engine, signal, served)
 }
 
 /** Returns the options of an engine that serves many requests. */
-export async function servingOptions(flags: Flags) {
-  return { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)), ...(await predictorFor(flags)) }
+export async function servingOptions(flags: Flags, size: PredictorSize) {
+  return { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)), size, ...(await predictorFor(flags, size)) }
 }
 
 /** Does the same as `serveModel` with a loaded engine, which it closes at the end. */
@@ -85,13 +100,12 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /** Returns the included predictor, so that requests may ask for predicted prefill. */
-async function predictorFor({
-  model = defaultModel,
-  predictor,
-  prefill = 'exact',
-}: Flags): Promise<{ predictor?: ByteSource }> {
+async function predictorFor(
+  { model = defaultModel, predictor, prefill = 'exact' }: Flags,
+  size: PredictorSize,
+): Promise<{ predictor?: ByteSource }> {
   if (predictor !== undefined || prefill !== 'exact') return {}
-  const shipped = await shippedPredictor(model)
+  const shipped = await shippedPredictor(model, size)
   return shipped ? { predictor: shipped } : {}
 }
 

@@ -16,6 +16,7 @@ import {
   type LoadOptions,
   loadEngine,
   loadOnnx,
+  type PredictorSize,
   type PullOptions,
   predictorFile,
   shippedPredictor,
@@ -40,6 +41,8 @@ export interface Loaded<E = Engine> {
 export interface Needed extends Partial<LoadOptions> {
   /** Default `answers`. */
   readonly use?: Use
+  /** Which of the included predictors; default `large`. */
+  readonly size?: PredictorSize
 }
 
 /** Returns options to download a model with progress on stderr. `end` clears the progress line. */
@@ -146,7 +149,8 @@ async function openReader(
   options: Partial<LoadOptions>,
 ): Promise<Engine> {
   await assentTo(name, flags, signal)
-  const predictor = flags.predictor === undefined ? await shippedPredictor(name) : await predictorFile(flags.predictor)
+  const predictor =
+    flags.predictor === undefined ? await shippedPredictor(name, 'large') : await predictorFile(flags.predictor)
   if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor, onOpen: checkIgnored })
   throw new ForetokenError(
     'not_found',
@@ -198,10 +202,10 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Needed = {
 async function engineOptions(
   model: string,
   flags: Flags,
-  { use = 'answers', onOpen, ...needed }: Needed,
+  { use = 'answers', size = 'large', onOpen, ...needed }: Needed,
   signal: AbortSignal,
 ): Promise<Omit<LoadOptions, 'pull'>> {
-  const predicting = await predictorOf(model, flags)
+  const predicting = await predictorOf(model, flags, size)
   const auxiliary = flags.aux ?? (await auxiliaryName(predicting.predictor ?? needed.predictor))
   if (auxiliary !== undefined) await assentTo(auxiliary, flags, signal)
   return {
@@ -224,11 +228,11 @@ async function engineOptions(
 }
 
 /** Returns the predictor that `--prefill` needs: that of --predictor, or the included one. */
-async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: ByteSource }> {
+async function predictorOf(model: string, flags: Flags, size: PredictorSize): Promise<{ predictor?: ByteSource }> {
   const { prefill = 'exact', predictor: path } = flags
   if (path !== undefined) return { predictor: await predictorFile(path) }
   if (prefill === 'exact') return {}
-  const predictor = await shippedPredictor(model)
+  const predictor = await shippedPredictor(model, size)
   if (predictor) return { predictor }
   // Chunks need none.
   if (flags.chunk && prefill !== 'auto') return {}

@@ -1,6 +1,6 @@
 /** Several models in one server: each is fetched before the server starts, and loaded when it is used. */
 import type { HostContext } from '../edge/node.ts'
-import { availableMemory, ModelPool, type PooledModel, reclaimMemory } from '../node/index.ts'
+import { availableMemory, ModelPool, type PooledModel, type PredictorSize, reclaimMemory } from '../node/index.ts'
 import { requireMemory } from '../node/memory.ts'
 import { pathOf, sameKey } from '../node/same.ts'
 import type { Flags } from './flags.ts'
@@ -63,6 +63,7 @@ export async function openPool(
   models: readonly Named[],
   flags: Flags,
   signal: AbortSignal,
+  size: PredictorSize,
 ): Promise<ModelPool<HostContext>> {
   const flag = ofOneModel.find((one) => flags[one] !== undefined)
   if (flag)
@@ -73,7 +74,7 @@ export async function openPool(
     )
   await requireDistinct(models)
   const pooled: PooledModel<HostContext>[] = []
-  for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal))
+  for (const { model, name } of models) pooled.push(await checkedModel(model, name, flags, signal, size))
   return new ModelPool(pooled, {
     ...(flags.keep !== undefined && { keep: flags.keep }),
     ...(flags.idle !== undefined && { idleMs: flags.idle }),
@@ -91,9 +92,10 @@ async function checkedModel(
   name: string,
   flags: Flags,
   signal: AbortSignal,
+  size: PredictorSize,
 ): Promise<PooledModel<HostContext>> {
   const own: Flags = { ...flags, model }
-  const needed = await checkAny(own, signal, { use: 'any', ...(await servingOptions(own)) })
+  const needed = await checkAny(own, signal, { use: 'any', ...(await servingOptions(own, size)) })
   // Weights and K and V lie in the memory of the GPU.
   if (flags.backend !== 'webgpu') requireMemory(name, needed)
   return {
@@ -102,7 +104,12 @@ async function checkedModel(
     load: async ({ signal }) => {
       // The pool has made room; what was unloaded for it may still count as used.
       const room = () => Number.POSITIVE_INFINITY
-      const { engine } = await openAny(own, signal, { use: 'any', ...(await servingOptions(own)), room, signal })
+      const { engine } = await openAny(own, signal, {
+        use: 'any',
+        ...(await servingOptions(own, size)),
+        room,
+        signal,
+      })
       return engine
     },
   }

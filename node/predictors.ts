@@ -7,19 +7,26 @@ import { fileError } from './disk.ts'
 import { aliases } from './names.ts'
 import { pathInside } from './paths.ts'
 
-/** Returns the predictor of a model; undefined if there is none. */
-export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
-  const path = predictorPath(model)
+/**
+ * `small` fits into an isolate beside the model. `large` is for hosts with more memory: at least as near to
+ * exact for less work. Engines that exchange K and V need the same one, so that edges and companions take
+ * the small one.
+ */
+export type PredictorSize = 'small' | 'large'
+
+/** Returns the predictor of a model; undefined if there is none. A model with one file has it for both sizes. */
+export async function shippedPredictor(model: string, size: PredictorSize = 'small'): Promise<ByteSource | undefined> {
+  const path = predictorPath(model, size)
   return path === undefined ? undefined : predictorFile(path)
 }
 
 /** Returns the path of a model's predictor; undefined if there is none. */
-export function predictorPath(model: string): string | undefined {
+export function predictorPath(model: string, size: PredictorSize = 'small'): string | undefined {
   if (!/^[\w.-]+$/.test(model)) return undefined
   // The folder is beside this file's, both in the source and in the package.
   const folder = fileURLToPath(new URL('../predictors', import.meta.url))
-  const path = pathInside(folder, `${model.toLowerCase()}.safetensors`)
-  return existsSync(path) ? path : undefined
+  const names = [...(size === 'large' ? ['-large'] : []), ''].map((end) => `${model.toLowerCase()}${end}.safetensors`)
+  return names.map((name) => pathInside(folder, name)).find((path) => existsSync(path))
 }
 
 /**

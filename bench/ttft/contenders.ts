@@ -39,7 +39,7 @@ async function load({
   context,
   backend,
 }: ContenderOptions & Pick<NonNullable<Parameters<typeof loadEngine>[1]>, 'backend'>): Promise<Engine> {
-  const predictor = await shippedPredictor(model)
+  const predictor = await shippedPredictor(model, 'large')
   return loadEngine(model, { context, prefixBytes: 0, ...(predictor && { predictor }), ...(backend && { backend }) })
 }
 

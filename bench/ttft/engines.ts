@@ -44,7 +44,7 @@ async function load(
   { model, context, threads }: EngineOptions,
   more: Parameters<typeof loadEngine>[1] = {},
 ): Promise<Engine> {
-  const predictor = await shippedPredictor(model)
+  const predictor = await shippedPredictor(model, 'large')
   return loadEngine(model, {
     context,
     prefixBytes: 0,

@@ -45,8 +45,10 @@ export async function serve({ flags, operands, all }: Invocation, signal: AbortS
   }
   const common = { config, fetch: peerFetch, ...page }
   await checkSaved(flags)
-  if (!pooled) return serveAny(flags, signal, { ...served, appOf: (shared) => createApp({ ...shared, ...common }) })
-  return serveEngine(await openPool(models, flags, signal), signal, {
+  const size = config.companions?.length ? 'small' : 'large'
+  if (!pooled)
+    return serveAny(flags, signal, { ...served, appOf: (shared) => createApp({ ...shared, ...common }) }, size)
+  return serveEngine(await openPool(models, flags, signal, size), signal, {
     ...served,
     appOf: ({ engine: models, ...shared }) => createApp({ models, ...shared, ...common }),
   })
@@ -61,7 +63,7 @@ function pageOf(models: readonly Named[], flags: Flags): Page {
   const load = async () => {
     const offered: PageModel[] = []
     for (const { model, name } of models) {
-      const options = { predictor: flags.predictor ?? predictorPath(model), ...ignoring(flags) }
+      const options = { predictor: flags.predictor ?? predictorPath(model, 'large'), ...ignoring(flags) }
       const found = await tabModel(name, model, options)
       if (found) offered.push(found)
     }
