@@ -118,8 +118,14 @@ function onnxOptions(model: string, flags: Flags) {
   if (misplaced) throw new UsageError(`--${misplaced} works only with the Rust core, and ${model} is an ONNX model`)
   if (flags.prefill === 'refined' || flags.prefill === 'auto')
     throw new UsageError(`--prefill ${flags.prefill} does not work with an ONNX model; use exact or predicted`)
-  if (flags.predictor !== undefined && flags.reader === undefined)
-    throw new UsageError(`--predictor needs --reader, the same model for the Rust core`)
+  const needsReader =
+    flags.predictor !== undefined ? '--predictor' : flags.prefill === 'predicted' ? '--prefill predicted' : undefined
+  if (needsReader && flags.reader === undefined)
+    throw new UsageError(`${needsReader} needs --reader, the same model for the Rust core`)
+  if (flags['ignore-config'] !== undefined && flags.reader === undefined)
+    throw new UsageError(
+      `--ignore-config works only with the Rust core, and ${model} is an ONNX model, whose graph decides the computation`,
+    )
   const { threads, context } = flags
   return { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
 }
@@ -144,7 +150,7 @@ async function openReader(
   await assentTo(name, flags, signal)
   const predictor =
     flags.predictor === undefined ? await shippedPredictor(name, 'large') : await predictorFile(flags.predictor)
-  if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor })
+  if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor, onOpen: checkIgnored })
   throw new ForetokenError(
     'not_found',
     `--reader needs a predictor, and foretoken includes none for ${name}: make one with \`foretoken fit\`, and pass it with --predictor FILE`,

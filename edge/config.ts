@@ -135,11 +135,27 @@ const route = z.strictObject({
   leastTokens: whole(1).default(32),
 })
 
+const longestName = 300
+
+/** The name of a model that is served: one that a request can ask for (`modelName`). */
+const served = z.string().min(1).max(longestName).superRefine(refuseControls)
+
+function refuseControls(name: string, c: { addIssue(message: string): void }): void {
+  if (/\p{Cc}/u.test(name))
+    c.addIssue(`${JSON.stringify(name.slice(0, longestName))} has control characters, and no request can ask for it`)
+}
+
 const schema = z.strictObject({
   /** Names of the model; the first is its primary one. Default: the name of its file. */
-  models: z.array(z.string().min(1).max(300)).min(1).optional(),
+  models: z.array(served).min(1).optional(),
   /** Other names of models, such as `{"gpt-4o-mini": "qwen3-0.6b"}`: each names a model that is served. */
-  aliases: z.record(z.string().min(1).max(300), z.string().min(1).max(300)).default({}),
+  aliases: z
+    .record(z.string().min(1).max(longestName), z.string().min(1).max(longestName))
+    // Here and not at the keys, whose faults Zod keeps to itself.
+    .superRefine((all, c) => {
+      for (const alias of Object.keys(all)) refuseControls(alias, c)
+    })
+    .default({}),
   /**
    * `loopback`: only this machine reaches the server; requests must address it by a loopback name,
    * and pages of other origins are refused. `public`: a key is required.
@@ -201,6 +217,9 @@ export function parsedConfig(text: string, where: string): ServerConfig {
 
 /** Returns the config with its defaults. Throws `bad_argument` if it is invalid. */
 export function configOf(config: ServerConfig = {}): Config {
+  // Zod drops this key of a record silently.
+  if (Object.hasOwn(config.aliases ?? {}, '__proto__'))
+    throw badConfig("the server's config is wrong at aliases: __proto__ cannot be the name of a model")
   const { data, error } = schema.safeParse(config)
   if (!data) {
     const { path, message } = error.issues[0]!

@@ -25,9 +25,21 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
 
 /** Returns what is wrong. Zod's message of a value that fits no branch of a union names none of them. */
 function messageOf(issue: Issue): string {
+  if (/^Too (small|big)/.test(issue.message)) return boundOf(issue) ?? issue.message
   if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return issue.message
   const branches = issue.errors.flatMap(([first]) => (first && first.path.length === 0 ? expectedBy(first) : []))
   return branches.length === 0 ? issue.message : `must be ${[...new Set(branches)].join(' or ')}`
+}
+
+/** Returns the bound that a value is beyond, in words. */
+function boundOf(issue: Issue): string | undefined {
+  if (issue.code !== 'too_small' && issue.code !== 'too_big') return undefined
+  const [bound, side] = issue.code === 'too_small' ? [issue.minimum, 'at least'] : [issue.maximum, 'at most']
+  if (issue.inclusive === false) return undefined
+  const units = bound === 1 ? '' : 's'
+  if (issue.origin === 'array') return `must have ${side} ${bound} element${units}`
+  if (issue.origin === 'string') return `must have ${side} ${bound} character${units}`
+  return `must be ${side} ${bound}`
 }
 
 function expectedBy(issue: Issue): string[] {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { nearest } from '../src/base/nearest.ts'
 import { ForetokenError } from '../src/index.ts'
+import { refusalOf } from '../src/model/families/refused.ts'
 import { type CatalogueEntry, catalogue, catalogueKey } from './catalogue.ts'
 import { checkFileName } from './paths.ts'
 
@@ -105,8 +106,38 @@ function catalogued(name: string, { repo, file, licence, terms }: CatalogueEntry
 /** Returns what the writer of an unknown name may have meant. */
 function hintFor(name: string): string {
   if (/^[\w.-]+\/[\w.-]+$/.test(name)) return `; for the hub's repository write hf:${name}`
-  const near = name.length <= 60 ? nearest(name.toLowerCase(), Object.keys(catalogue)) : undefined
-  return near ? `; the nearest name is ${near}` : '; "foretoken ls --available" lists the names'
+  if (name.length > 60) return seeList
+  const lower = name.toLowerCase()
+  const refusal = refusalOfName(lower)
+  if (refusal !== undefined) return `; this family is not run: ${refusal}`
+  const { more, others = [] } = meantBy(lower)
+  if (others.length === 0) return seeList
+  return `; the nearest ${others.length > 1 ? 'names are' : 'name is'} ${others.join(', ')}${more ? ' and others' : ''}`
+}
+
+const seeList = '; "foretoken ls --available" lists the names'
+
+/** Most names of a family that a message lists. */
+const mostListed = 4
+
+/**
+ * Returns the names that begin with a text, such as those of a family; else the longest that the text
+ * begins with, such as one with a quantisation behind it; else the most similar one.
+ */
+function meantBy(text: string): { readonly others?: readonly string[]; readonly more?: boolean } {
+  const names = Object.keys(catalogue)
+  const word = text.trim().replaceAll(/[:_ ]+/g, '-')
+  const beginning = word.length < 2 ? [] : names.filter((name) => name.startsWith(word))
+  if (beginning.length > 0) return { others: beginning.slice(0, mostListed), more: beginning.length > mostListed }
+  const begun = names.filter((name) => word.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0]
+  const near = begun ?? nearest(word, names)
+  return near === undefined ? {} : { others: [near] }
+}
+
+/** Returns why the family of an unknown name is not run: `qwen3.5-0.8b` is one of `qwen35`. */
+function refusalOfName(name: string): string | undefined {
+  const [first = '', second = ''] = name.replaceAll(/[._]/g, '').split(/[-: ]/)
+  return refusalOf(first) ?? refusalOf(first + second)
 }
 
 function hubName(name: string): ModelName {

@@ -1,15 +1,15 @@
 /** `foretoken embed`: prints vectors of texts as JSON lines. */
 
-import { type AnyEngine, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
+import { type AnyEngine, type EmbedOptions, type Engine, ForetokenError, type ModelArchive } from '../../node/index.ts'
 import { wayOf } from '../../src/engine/embed.ts'
 import { type EmbedCounts, embedGroup } from '../embed/run.ts'
-import { type BadLine, inGroups, type NumberedText, textsOfFile } from '../embed/texts.ts'
+import { type BadLine, inGroups, type NumberedText, textsOfFile, textsOfJsonl } from '../embed/texts.ts'
 import { exitCodes } from '../exit.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { openAny } from '../session.ts'
 import { note, print, StatusLine } from '../terminal.ts'
-import { textOfOperands } from '../text-argument.ts'
+import { textOfArgument, textOfOperands } from '../text-argument.ts'
 
 /** Texts, and characters, that are embedded before their lines are printed. */
 const group = { texts: 64, characters: 1 << 18 }
@@ -26,7 +26,7 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
     ...(flags['no-normalize'] && { normalize: false }),
   }
   // Refuses a model for answers, and a kind that it does not know, before its weights are read.
-  const onOpen = (archive: ModelArchive) => void wayOf(archive, way)
+  const onOpen = (archive: ModelArchive) => checkWay(archive, way)
   const { model, engine } = await openAny(flags, signal, { use: 'any', onOpen })
   const line = new StatusLine()
   const counts: EmbedCounts = { embedded: 0, errors: 0, tokens: 0 }
@@ -57,6 +57,18 @@ export async function embed({ flags, operands }: Invocation, signal: AbortSignal
   }
 }
 
+/** Throws what `wayOf` throws; a refusal that begins with the name of an option names the flag. */
+function checkWay(archive: ModelArchive, way: EmbedOptions): void {
+  try {
+    wayOf(archive, way)
+  } catch (error) {
+    if (!(error instanceof ForetokenError) || error.code !== 'bad_argument') throw error
+    throw new ForetokenError('bad_argument', error.message.replace(/^(?=(dimensions|pooling) is )/, '--'), {
+      cause: error,
+    })
+  }
+}
+
 /** Throws `unsupported` for an ONNX export for answers. */
 function embedderOf(engine: AnyEngine, model: string): Pick<Engine, 'embed'> {
   if (!engine.embed)
@@ -77,6 +89,11 @@ async function textsOf(
 ): Promise<AsyncGenerator<NumberedText | BadLine>> {
   if (file !== undefined && operands.length > 0) throw new UsageError('use either a text or --file, not both')
   if (operands.length === 1 && operands[0] === '-') return textsOfFile('-', jsonl ?? false)
+  if (operands.length > 0 && jsonl) {
+    const rows: string[] = []
+    for (const operand of operands) rows.push(await textOfArgument(operand))
+    return textsOfJsonl(rows)
+  }
   if (operands.length > 0) return single(await textOfOperands(operands))
   if (file !== undefined) return textsOfFile(file, jsonl ?? file.endsWith('.jsonl'))
   if (!process.stdin.isTTY) return textsOfFile('-', jsonl ?? false)

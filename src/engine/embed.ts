@@ -179,7 +179,7 @@ function prefixOf(name: string, spec: typeof plainEmbedding, { prefix, kind }: E
   const known = Object.keys(spec.prompts)
   throw new ForetokenError(
     'bad_argument',
-    `${name} has no prompt named ${JSON.stringify(wanted.slice(0, 60))}; ${known.length > 0 ? `it has ${known.join(', ')}` : 'its files have none'}; give the text as prefix instead`,
+    `${name} has no prompt named ${JSON.stringify(wanted.slice(0, 60))}; ${known.length > 0 ? `it has ${known.join(', ')}` : 'its files have none'}; give the text itself (prefix, --text-prefix) instead`,
     { argument: 'kind' },
   )
 }
@@ -213,10 +213,14 @@ export async function idsOfText(
     if (done && value.length > room)
       throw new ForetokenError(
         'context_exceeded',
-        `${name} has more than ${room} tokens, and the context is ${most}; ${advice}`,
+        `${name}${prefix && ' with its prefix'} has more than ${room} tokens, and the context is ${most}${added(most - room)}; ${advice}`,
         { argument: 'texts' },
       )
     if (done) return nonEmpty([...before, ...value, ...after], name)
     await nextTurn(signal)
   }
+}
+
+function added(tokens: number): string {
+  return tokens > 0 ? `, of which the model's own marks take ${tokens}` : ''
 }

@@ -41,9 +41,17 @@ export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxCon
     throw new ForetokenError('unsupported', `${where}: ${name} differs by layers (${show(nested)}); one for all is run`)
   const { partial_rotary_factor: partial, attention_factor: attention } = scaling
   const share = (rope.ropeTurned ?? rope.headDim) / rope.headDim
+  // Without one of its own, a scaling turns the share that the config names.
   const isShare =
-    typeof (partial ?? 1) === 'number' && Math.floor(((partial as number) ?? 1) * rope.headDim) === share * rope.headDim
+    (partial ?? undefined) === undefined ||
+    (typeof partial === 'number' && Math.floor(partial * rope.headDim) === share * rope.headDim)
   if (type === 'longrope' || type === 'su') return longRopeOfJson(json, name, rope, where)
+  // First the type: fields of one that is not run say little.
+  if (type !== 'default' && type !== 'linear' && type !== 'llama3')
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: ${name}.${scaling.rope_type === undefined ? 'type' : 'rope_type'} asks for RoPE scaling ${show(type)}; default, linear, llama3 and longrope are run`,
+    )
   if (!isShare || (attention ?? 1) !== 1)
     throw new ForetokenError(
       'unsupported',
@@ -55,7 +63,6 @@ export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxCon
     throw new ForetokenError('bad_model', `${where}: ${name}.${key} is ${show(value)}, not a positive number`)
   }
   if (type === 'default') return {}
-  if (type === 'linear') return { ropeDivisors: linear(rope, factorOf(number('factor'), `${where}: ${name}.factor`)) }
   if (type === 'llama3') {
     const [low, high] = [number('low_freq_factor'), number('high_freq_factor')]
     if (!(high > low))
@@ -67,10 +74,7 @@ export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxCon
     const factor = factorOf(number('factor'), `${where}: ${name}.factor`)
     return { ropeDivisors: llama3(rope, { factor, low, high, original }) }
   }
-  throw new ForetokenError(
-    'unsupported',
-    `${where}: ${name}.${scaling.rope_type === undefined ? 'type' : 'rope_type'} asks for RoPE scaling ${show(type)}; default, linear, llama3 and longrope are run`,
-  )
+  return { ropeDivisors: linear(rope, factorOf(number('factor'), `${where}: ${name}.factor`)) }
 }
 
 /**

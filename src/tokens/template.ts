@@ -214,7 +214,10 @@ function templateOf(spec: TokenizerSpec): Template {
 
 function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenError {
   if (source === undefined)
-    return new ForetokenError('unsupported', 'this model has no chat template; give it a raw prompt (--raw)')
+    return new ForetokenError(
+      'unsupported',
+      'this model has no chat template; use a raw prompt (--raw, /v1/completions)',
+    )
   try {
     return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map(), ends: new Map() }
   } catch (cause) {

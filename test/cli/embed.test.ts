@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { embedGroup } from '../../cli/embed/run.ts'
-import { inGroups, textsOfFile } from '../../cli/embed/texts.ts'
+import { inGroups, textsOfFile, textsOfJsonl } from '../../cli/embed/texts.ts'
 import { type Engine, ForetokenError } from '../../node/index.ts'
 import { readGolden, vectors } from '../golden/golden.ts'
 import { startCli } from '../helpers/cli-process.ts'
@@ -42,6 +42,25 @@ describe('texts of a file', () => {
       { line: 4, error: expect.stringMatching(/line 4 is neither/) },
       { line: 5, error: expect.stringMatching(/id is neither a text nor a number/) },
       { line: 6, error: 'line 6 is not JSON' },
+    ])
+  })
+
+  test('of operands are lines of JSON too', async () => {
+    const found: unknown[] = []
+    for await (const line of textsOfJsonl(['{"text":"a"}', '"b"\n\n{"text":"c","id":1}', 'd'])) found.push(line)
+    expect(found).toEqual([
+      { line: 1, text: 'a' },
+      { line: 2, text: 'b' },
+      { line: 4, text: 'c', id: 1 },
+      { line: 5, error: expect.objectContaining({ message: 'line 5 is not JSON' }) },
+    ])
+  })
+
+  test('have no half of a surrogate pair', async () => {
+    expect(await lines('"\\ud800"\n{"text":"a\\udc00"}\n"\\ud83d\\ude00"', true)).toEqual([
+      { line: 1, error: expect.stringMatching(/line 1 has half of a surrogate pair/) },
+      { line: 2, error: expect.stringMatching(/line 2 has half of a surrogate pair/) },
+      { line: 3, text: '\u{1f600}' },
     ])
   })
 
@@ -106,12 +125,27 @@ describe('the command', () => {
   test.each([
     [[], 2, /embed needs an embedding model/],
     [['-m', model, 'text', '--file', 'x'], 2, /either a text or --file/],
-    [['-m', model, '--kind', 'task', 'text'], 1, /no prompt named "task"; it has query, document/],
-    [['-m', model, '--dimensions', '65', 'text'], 1, /dimensions is 65; it must be a whole number from 1 to 64/],
+    [
+      ['-m', model, '--kind', 'task', 'text'],
+      1,
+      /no prompt named "task"; it has query, document; give .*--text-prefix/,
+    ],
+    [['-m', model, '--dimensions', '65', 'text'], 1, /--dimensions is 65; it must be a whole number from 1 to 64/],
   ] as const)('refuses %j', async (args, code, message) => {
     const { got, ended } = startCli(['embed', ...args])
     expect([await ended, got.out]).toEqual([code, ''])
     expect(got.err).toMatch(message)
+  })
+
+  test('reads the text of a line of JSON, not its letters', async () => {
+    const embeddings = await Promise.all(
+      [['--jsonl', '{"text":"hi"}'], ['hi']].map(async (args) => {
+        const { got, ended } = startCli(['embed', '-m', model, '--threads', '1', ...args])
+        expect(await ended).toBe(0)
+        return JSON.parse(got.out).embedding
+      }),
+    )
+    expect(embeddings[0]).toEqual(embeddings[1])
   })
 
   test('makes no vector of an empty text', async () => {

@@ -19,6 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), 'foretoken-onnx-'))
 const [model, exported, predictor] = ['tiny.gguf', 'exported', 'tiny.safetensors'].map((name) =>
   join(folder, name),
 ) as [string, string, string]
+const encoder = fileURLToPath(new URL('../vectors/tiny-bert-onnx', import.meta.url))
 const shape = { layers: 7, context: 512 }
 beforeAll(async () => {
   writeFileSync(model, tinyGguf(shape))
@@ -84,7 +85,24 @@ describe('foretoken run', () => {
     [['run', '-m', exported, '--reader', model, 'hi'], 1, 'includes none for'],
     [['run', '-m', exported, '--prefill', 'refined', 'hi'], 2, 'does not work with an ONNX model'],
     [['serve', '-m', exported, '--prefill', 'auto'], 2, 'does not work with an ONNX model'],
-    [['run', '-m', exported, '--prefill', 'predicted', 'hi'], 1, 'needs a predictor'],
+    [['run', '-m', exported, '--prefill', 'predicted', 'hi'], 2, '--prefill predicted needs --reader'],
+    [['serve', '-m', exported, '--prefill', 'predicted'], 2, '--prefill predicted needs --reader'],
+    [['serve', '-m', exported, '--keep', '1', '--prefill', 'predicted'], 2, '--prefill predicted needs --reader'],
+    [
+      ['run', '-m', exported, '--ignore-config', 'rope_theta', 'hi'],
+      2,
+      '--ignore-config works only with the Rust core',
+    ],
+    [
+      ['embed', '-m', encoder, '--ignore-config', 'nosuchkey', 'hi'],
+      2,
+      '--ignore-config works only with the Rust core',
+    ],
+    [
+      ['run', '-m', exported, '--reader', model, '--predictor', predictor, '--ignore-config', 'nosuchkey', 'hi'],
+      1,
+      '--ignore-config nosuchkey: tiny.gguf has no key of this name',
+    ],
     [['bench', 'prefill', '-m', exported], 1, 'is an ONNX export'],
   ] as const)('%j', async (args, code, why) => {
     const told = await foretoken(...args)
@@ -124,7 +142,6 @@ test('foretoken serve answers with it, and releases each slot', async () => {
 })
 
 describe('an encoder', () => {
-  const encoder = fileURLToPath(new URL('../vectors/tiny-bert-onnx', import.meta.url))
   const golden = JSON.parse(readFileSync(join(encoder, 'golden.json'), 'utf8'))
   const { texts, vectors }: { texts: string[]; vectors: number[][] } = golden.cases[0]
 

@@ -10,7 +10,6 @@ import {
   ForetokenError,
   ModelPool,
   type ModelPoolOptions,
-  openModel,
   type TextService,
 } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
@@ -118,48 +117,6 @@ describe('a request', () => {
     const refused = await refusal(await ask(world.app, body, { path: '/v1/rerank' }))
     expect(refused).toMatchObject({ status: 400, code: 'unsupported_value' })
     expect([world.loads, uses(world)]).toEqual([['small'], [0, 0, 0]])
-  })
-
-  describe.each([
-    [3, 'embedder makes embeddings and no answers; POST /v1/embeddings, or name another model', ['embedding']],
-    [4, 'embedder is a reranker, which answers nothing; POST /v1/rerank, or name another model', []],
-  ] as const)('for an answer of a model with pooling_type %d', (pooling, message, capabilities) => {
-    const files = () => tinyFiles({ metadata: { 'llama.pooling_type': { u32: pooling } } })
-    const answers = async (app: App) => {
-      for (const [path, body] of answering) {
-        const { error } = await (await ask(app, { model: 'embedder', ...body }, { path })).json()
-        expect([path, error.message ?? error]).toEqual([path, message])
-      }
-    }
-
-    test('is refused before a load where its header is known', async () => {
-      const header = await openModel(files())
-      const loads: string[] = []
-      const load = async () => {
-        loads.push('embedder')
-        return Engine.load(files(), { wasm, threads: 1 })
-      }
-      const pool = new ModelPool<HostContext>([{ name: 'embedder', header, load }])
-      closing.push(() => pool.close())
-      const app = createApp({ models: pool, config: testConfig })
-      await answers(app)
-      expect(loads).toEqual([])
-      const shown = await (await ask(app, { model: 'embedder' }, { path: '/api/show' })).json()
-      expect([shown.capabilities, loads]).toEqual([capabilities, ['embedder']])
-      await answers(app)
-      expect(pool.models).toMatchObject([{ uses: 0, waiting: 0, loads: 1 }])
-    })
-
-    test('is refused after a load where it is not, and by a server of one model', async () => {
-      const world = worldOf({ loadOf: () => Engine.load(files(), { wasm, threads: 1 }) })
-      await answers(world.app)
-      expect([world.loads, uses(world)]).toEqual([['embedder'], [0, 0, 0]])
-      const engine = await Engine.load(files(), { wasm, threads: 1 })
-      closing.push(() => engine.close())
-      await answers(createApp({ engine, config: { ...testConfig, models: ['embedder'] } }))
-      // A program may still ask the engine itself.
-      expect((await engine.generate('a', { maxTokens: 1 }).next()).done).toBe(false)
-    })
   })
 
   test('for a model that is not there is a 404 with the nearest names, and loads nothing', async () => {
@@ -515,6 +472,21 @@ test.each<[string, object, RegExp]>([
     'an alias that is a name',
     { models: poolOfOne(), config: { aliases: { a: 'a' } } },
     /is the name of a model itself/,
+  ],
+  [
+    'an alias that no object can hold',
+    { models: poolOfOne(), config: { aliases: JSON.parse('{"__proto__":"a"}') } },
+    /wrong at aliases: __proto__ cannot be/,
+  ],
+  [
+    'an alias that no request can send',
+    { models: poolOfOne(), config: { aliases: { 'b\nc': 'a' } } },
+    /wrong at aliases: "b\\nc" has control characters/,
+  ],
+  [
+    'a name that no request can send',
+    { engine: async () => load('chat'), config: { models: ['b\tc'] } },
+    /wrong at models\.0: "b\\tc" has control characters/,
   ],
 ])('an app with %s is refused', (_, { config, ...options }: { config?: ServerConfig }, message) => {
   expect(() => createApp({ ...options, config: { ...testConfig, ...config } })).toThrow(message)

@@ -88,7 +88,10 @@ describe('a graph that gives states', () => {
       'too long',
       'cat '.repeat(95),
       {},
-      { code: 'context_exceeded', message: /^the text has more than 94 tokens.*96; shorten/ },
+      {
+        code: 'context_exceeded',
+        message: /^the text has more than 94 tokens.*96, of which the model's own marks take 2; shorten/,
+      },
     ],
     ['too many ids', Array(97).fill(5), {}, { code: 'context_exceeded', message: /97 tokens, and .* at most 96/ }],
     ['an id outside', [1e6], {}, { code: 'bad_argument' }],

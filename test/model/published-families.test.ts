@@ -250,6 +250,8 @@ describe('a published config.json', () => {
       amplitude: Math.sqrt(1 + Math.log(32) / Math.log(4096)),
     })
     expect(spec.layers[0]!.attention.window).toBeUndefined()
+    const linear = await opened('tiny-phi3', { ...phi4, rope_scaling: { type: 'linear', factor: 4 } })
+    expect(linear.config.ropeDivisors).toEqual(new Array(6).fill(4))
     const short = await opened('tiny-phi3', { ...phi4, max_position_embeddings: 4096 })
     expect(short.config.ropeLong).toBeUndefined()
     expect(short.spec.layers[0]!.rope).not.toHaveProperty('long')
@@ -386,6 +388,18 @@ describe('a config.json is refused by name', () => {
       /sliding layers have "rope_type", "yarn"/,
     ],
     ['a share above 1', 'tiny-phi3', { ...phi4, partial_rotary_factor: 1.5 }, /partial_rotary_factor is 1.5/],
+    [
+      'a scaling that is not run',
+      'tiny-phi3',
+      { ...phi4, rope_scaling: { type: 'yarn', factor: 4, attention_factor: 1.2 } },
+      /rope_scaling\.type asks for RoPE scaling "yarn"/,
+    ],
+    [
+      'a scaling with another share',
+      'tiny-phi3',
+      { ...phi4, rope_scaling: { type: 'linear', factor: 4, partial_rotary_factor: 1 } },
+      /rope_scaling has partial_rotary_factor 1; 0\.75 is run/,
+    ],
     ['a bias of the head', 'tiny-phi3', { ...phi4, lm_head_bias: true }, /lm_head_bias is true/],
     [
       'too few factors',
@@ -470,10 +484,12 @@ describe("a GGUF's metadata", () => {
   })
 
   test('of Granite without factors has none', async () => {
-    expect(await read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
+    expect(await read('granite', { 'attention.scale': 0 })).toMatchObject({
       attentionScale: 1 / Math.sqrt(128),
       embeddingScale: 1,
       logitScale: 1,
     })
+    const divided = Promise.resolve().then(() => read('granite', { logit_scale: 0 }))
+    await expect(divided).rejects.toThrow(/granite\.logit_scale is 0/)
   })
 })

@@ -38,7 +38,7 @@ describe('applyTemplate', () => {
   })
 
   test.each([
-    ['none', undefined, 'unsupported', /no chat template.*--raw/],
+    ['none', undefined, 'unsupported', /no chat template.*--raw, \/v1\/completions/],
     ['one that is cut off', '{% for m in messages %}', 'bad_model', /template/],
     [
       'one that refuses',

@@ -16,6 +16,8 @@ interface Factors {
   readonly logits: number
 }
 
+const logits = 'granite.logit_scale'
+
 export const granite: Family = {
   name: 'granite',
   gguf: {
@@ -24,7 +26,7 @@ export const granite: Family = {
     // llama.cpp permutes wq and wk as those of a llama.
     read(metadata, tensors) {
       const config = plainGgufConfig('granite', 'adjacent', metadata, tensors)
-      // In a GGUF, 0 is no factor.
+      // In a GGUF, 0 is no factor; the logits are divided by theirs, as by llama.cpp, whatever it is.
       const factor = (name: string, otherwise: number) => {
         const key = `granite.${name}`
         const value = metadata.optionalNumber(key) ?? 0
@@ -34,7 +36,7 @@ export const granite: Family = {
         attention: factor('attention.scale', 1 / Math.sqrt(config.headDim)),
         embedding: factor('embedding_scale', 1),
         residual: factor('residual_scale', 1),
-        logits: factor('logit_scale', 1),
+        logits: positiveOf({ [logits]: metadata.optionalNumber(logits) }, logits, metadata.where, 1),
       })
     },
   },
