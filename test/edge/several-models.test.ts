@@ -5,13 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { createApp, type HostContext, type LogLine, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { loadWasm, reclaimMemory } from '../../node/index.ts'
-import {
-  Engine,
-  ForetokenError,
-  ModelPool,
-  type ModelPoolOptions,
-  type TextService,
-} from '../../src/index.ts'
+import { Engine, ForetokenError, ModelPool, type ModelPoolOptions, type TextService } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
 import { sparseModel } from '../helpers/sparse-model.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
