@@ -11,7 +11,7 @@ import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { defined } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { withArguments } from '../base/checks.ts'
-import { ForetokenError } from '../base/errors.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { LoadedModel } from '../model/forward.ts'
@@ -48,7 +48,7 @@ export async function openParts(files: ModelFiles, checked: EngineOptions): Prom
   let { backend } = checked
   try {
     const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
-    await checked.onOpen?.(archive)
+    await shown(archive, checked.onOpen)
     // Created before the weights are read, so that its garbage is collected before memory gets
     // scarce.
     const tokenizer = createTokenizer(archive.tokenizer)
@@ -57,6 +57,15 @@ export async function openParts(files: ModelFiles, checked: EngineOptions): Prom
   } catch (error) {
     await backend?.close()
     throw error
+  }
+}
+
+/** Shows a program the header of a model, and waits for what it says. */
+async function shown(archive: ModelArchive, onOpen: EngineOptions['onOpen']): Promise<void> {
+  try {
+    await onOpen?.(archive)
+  } catch (error) {
+    throw asForetokenError(error, 'bad_argument', 'onOpen failed')
   }
 }
 
