@@ -48,7 +48,7 @@ export interface UsedModel {
   release(): void
 }
 
-/** What is known of a model. */
+/** Tells what a model is for, loaded or not. */
 export interface Known {
   /** The listed name that the request means. */
   readonly id: string

@@ -5,7 +5,7 @@ import { z } from './common.ts'
 /** A text, several, or the token ids of one or of several. */
 export type Inputs = string | string[] | number[] | number[][]
 
-/** What is wrong with inputs, and where. */
+/** Says what is wrong with inputs, and at which index. */
 interface Fault {
   readonly path: number[]
   readonly message: string

@@ -20,7 +20,7 @@ export interface PooledModel<C = undefined> {
   readonly load: (loading: Loading<C>) => Promise<TextService>
   /** The bytes of memory that it takes, about, or a function that is asked before each load. Default 0. */
   readonly bytes?: number | (() => number | Promise<number>)
-  /** What is known of it before a load, so that a server refuses what it is not for and loads nothing. */
+  /** Tells before a load what the model is for, so that a server can refuse another use and loads nothing. */
   readonly header?: Pick<ModelArchive, 'name' | 'config' | 'embedding'>
   /**
    * What to do where `free` bytes of memory are too few for it, which ends the refusal. Default: to use a

@@ -4,6 +4,7 @@ import { createApp, type HostContext } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { loadWasm } from '../../node/index.ts'
 import { Engine, ModelPool, openModel } from '../../src/index.ts'
+import { answering } from '../helpers/answering.ts'
 import { ask } from '../helpers/ask.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { testConfig } from '../helpers/tiny-server.ts'
@@ -13,16 +14,6 @@ const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
   for (const close of closing.splice(0)) await close()
 })
-
-const messages = [{ role: 'user', content: 'hello' }]
-const answering: [string, object][] = [
-  ['/v1/chat/completions', { messages, max_tokens: 2 }],
-  ['/v1/completions', { prompt: 'a', max_tokens: 2 }],
-  ['/v1/responses', { input: 'a', max_output_tokens: 2 }],
-  ['/v1/messages', { messages, max_tokens: 2 }],
-  ['/api/chat', { messages, stream: false, options: { num_predict: 2 } }],
-  ['/api/generate', { prompt: 'a', stream: false, options: { num_predict: 2 } }],
-]
 
 describe.each([
   [3, 'embedder makes embeddings and no answers; POST /v1/embeddings, or name another model', ['embedding']],

@@ -6,6 +6,7 @@ import { createApp, type HostContext, type LogLine, type ServerConfig } from '..
 import type { App } from '../../edge/server.ts'
 import { loadWasm, reclaimMemory } from '../../node/index.ts'
 import { Engine, ForetokenError, ModelPool, type ModelPoolOptions, type TextService } from '../../src/index.ts'
+import { answering, messages } from '../helpers/answering.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
 import { sparseModel } from '../helpers/sparse-model.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -76,19 +77,8 @@ const settled = async (world: World) => {
 const until = async (done: () => boolean) => {
   while (!done()) await new Promise((resolve) => setImmediate(resolve))
 }
-const messages = [{ role: 'user', content: 'hello' }]
-
-const answering: [string, object][] = [
-  ['/v1/chat/completions', { messages, max_tokens: 2 }],
-  ['/v1/completions', { prompt: 'a', max_tokens: 2 }],
-  ['/v1/responses', { input: 'a', max_output_tokens: 2 }],
-  ['/v1/messages', { messages, max_tokens: 2 }],
-  ['/api/chat', { messages, stream: false, options: { num_predict: 2 } }],
-  ['/api/generate', { prompt: 'a', stream: false, options: { num_predict: 2 } }],
-]
-
 describe('a request', () => {
-  test.each<[string, object]>([
+  test.each<readonly [string, object]>([
     ...answering,
     ['/v1/embeddings', { input: 'a', pooling: 'mean' }],
     ['/v1/messages/count_tokens', { messages }],

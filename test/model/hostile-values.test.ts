@@ -21,7 +21,20 @@ const vectors = (name: string) => fileURLToPath(new URL(`../vectors/${name}`, im
 const beyond = '1e999'
 const hostile = ['0', '-1', '1.5', 'null', '""', '"x"', beyond, '1e300', '[]', '{}', 'true']
 
-/** What of a model a file may change. */
+/** Returns the files of a folder of vectors but its golden values, by name. */
+async function bytesOf(name: string): Promise<Record<string, Uint8Array>> {
+  const { files, open, close } = await folderFiles(vectors(name))
+  const bytes: Record<string, Uint8Array> = {}
+  for (const file of files.filter((file) => !/golden\.json$/.test(file))) {
+    const source = await open(file)
+    bytes[file] = new Uint8Array(source.size)
+    await source.read(0, bytes[file])
+  }
+  await close()
+  return bytes
+}
+
+/** Returns what of a model a file may change. */
 async function meaning(files: ModelFiles): Promise<string> {
   const { config, tokenizer, embedding } = await openModel(files)
   const { eosIds, bosToken, addBos, chatTemplate } = tokenizer
@@ -42,7 +55,7 @@ async function complaint(files: ModelFiles, base: string, key: string): Promise<
   }
 }
 
-/** What is honoured, or refused by another name, because it makes sense. */
+/** Matches keys and values that make sense: they are honoured, or refused by another name. */
 const sensible: readonly RegExp[] = [
   // Numbers that need not be whole.
   /(theta|constant|scalar|softcapping|multiplier|scaling|factor|alpha|freq_base|freq_base_swa|_scale|attention\.scale)=1\.5$/,
@@ -86,14 +99,7 @@ describe('keys of config.json', () => {
     ]),
     ['qwen2', slides],
   ])('tiny-%s %o', async (name, change) => {
-    const { files, open, close } = await folderFiles(vectors(`tiny-${name}`))
-    const bytes: Record<string, Uint8Array> = {}
-    for (const file of files.filter((file) => !/golden\.json$/.test(file))) {
-      const source = await open(file)
-      bytes[file] = new Uint8Array(source.size)
-      await source.read(0, bytes[file])
-    }
-    await close()
+    const bytes = await bytesOf(`tiny-${name}`)
     const config = { ...JSON.parse(new TextDecoder().decode(bytes['config.json'])), ...change }
     const of = (text: string) => memoryFiles(name, { ...bytes, 'config.json': new TextEncoder().encode(text) })
     const base = await meaning(of(JSON.stringify(config)))
@@ -189,14 +195,7 @@ describe('keys of the files of sentence-transformers', () => {
     ['embedding-qwen3', ['1_Pooling/config.json', 'config_sentence_transformers.json', 'modules.json']],
     ['gemma-embedding', ['1_Pooling/config.json', '2_Dense/config.json', 'modules.json']],
   ])('tiny-%s', async (name, changed) => {
-    const { files, open, close } = await folderFiles(vectors(`tiny-${name}`))
-    const bytes: Record<string, Uint8Array> = {}
-    for (const file of files.filter((file) => !/golden\.json$/.test(file))) {
-      const source = await open(file)
-      bytes[file] = new Uint8Array(source.size)
-      await source.read(0, bytes[file])
-    }
-    await close()
+    const bytes = await bytesOf(`tiny-${name}`)
     const base = JSON.stringify((await openModel(memoryFiles(name, bytes))).embedding)
     const complaints: string[] = []
     const mark = '"a hostile value"'

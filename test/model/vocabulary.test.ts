@@ -9,6 +9,7 @@ import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
 import { mergedIds, mergePairs } from '../../src/tokens/merges.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import fc from '../helpers/properties.ts'
+import { specOf } from '../helpers/tokenizer-spec.ts'
 
 const texts = fc.array(fc.string({ unit: 'binary', maxLength: 5 }), { maxLength: 60 })
 
@@ -71,15 +72,10 @@ function meeting(count: number): Uint32Array {
 
 describe('merges', () => {
   const vocab = Object.fromEntries(['a', 'b', 'c', 'ab', 'abc'].map((text, id) => [text, id]))
-  const spec = (merges: unknown, more = {}): TokenizerSpec => ({
-    json: { model: { type: 'BPE', vocab, merges, ...more }, added_tokens: [], normalizer: null, pre_tokenizer: null },
-    config: {},
-    chatTemplate: undefined,
-    bosToken: undefined,
-    eosToken: undefined,
-    eosIds: [],
-    addBos: false,
-  })
+  const spec = (merges: unknown, more = {}): TokenizerSpec => {
+    const model = { type: 'BPE', vocab, merges, ...more }
+    return specOf({ model, added_tokens: [], normalizer: null, pre_tokenizer: null })
+  }
 
   test.each([
     ['as texts', ['a b', 'ab c']],

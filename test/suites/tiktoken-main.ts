@@ -11,6 +11,7 @@ import { resolve } from 'node:path'
 import { preTokenizers } from '../../src/model/pre-tokenizers.ts'
 import { byteLevelLetters } from '../../src/tokens/byte-level.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
+import { specOf } from '../helpers/tokenizer-spec.ts'
 
 interface Ranks {
   readonly pat_str: string
@@ -78,15 +79,7 @@ for (const [name, pre] of [['cl100k_base'], ['o200k_base', 'gpt-4o'], ['gpt2', '
   const model = { type: 'BPE', vocab, merges: mergesOf(vocab), ignore_merges: name !== 'gpt2' }
   const cut = pre ? preTokenizers.get(pre)!.json : split(ranks.pat_str)
   const json = { model, added_tokens: [], normalizer: null, pre_tokenizer: cut, decoder: { type: 'ByteLevel' } }
-  const { encode } = createTokenizer({
-    json,
-    config: {},
-    chatTemplate: undefined,
-    bosToken: undefined,
-    eosToken: undefined,
-    eosIds: [],
-    addBos: false,
-  })
+  const { encode } = createTokenizer(specOf(json))
   const differing = texts.filter((text) => encode(text).join() !== reference.encode(text, [], []).join())
   const unargued = differing.filter((text) => !text.includes('\ufeff'))
   for (const text of unargued) console.log(`${name}: ${JSON.stringify(text.slice(0, 80))}`)

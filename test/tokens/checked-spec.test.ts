@@ -3,24 +3,15 @@
  * grow without bound or mean something else.
  */
 import { describe, expect, test } from 'vitest'
-import type { TokenizerSpec } from '../../src/base/model.ts'
 import { limits } from '../../src/model/limits.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { folderTokenizer, type TokenizerJson } from '../helpers/tiny-folder.ts'
+import { specOf } from '../helpers/tokenizer-spec.ts'
 
 function open(change: (json: TokenizerJson) => void) {
   const json = folderTokenizer()
   change(json)
-  const spec: TokenizerSpec = {
-    json: json as unknown as Record<string, unknown>,
-    config: {},
-    chatTemplate: undefined,
-    bosToken: undefined,
-    eosToken: undefined,
-    eosIds: [],
-    addBos: false,
-  }
-  return createTokenizer(spec)
+  return createTokenizer(specOf(json))
 }
 
 const normalizer =

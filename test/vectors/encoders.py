@@ -10,7 +10,6 @@ tiny-bert-onnx: a BERT with WordPiece, whose normaliser strips accents and lower
 Needs: torch, transformers, tokenizers, sentence-transformers and onnx.
 """
 
-import json
 import random
 import shutil
 import sys
@@ -22,6 +21,7 @@ import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import torch  # noqa: E402
 from reference import sha256, write  # noqa: E402
+from sentence_files import dump, modules  # noqa: E402
 from sentence_transformers import SentenceTransformer  # noqa: E402
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
@@ -39,11 +39,6 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = "the cat sat on mat and then in town where i was born there lived a man who sailed to sea gr ##u ##ße aus un ##i"
 WIDTH = 32
 LONGEST = 96
-
-
-def dump(path: Path, value) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def vocabulary() -> dict[str, int]:
@@ -72,19 +67,6 @@ def odd_texts() -> list[str]:
     texts = ["".join(random.choice(letters) for _ in range(12)) for _ in range(150)]
     texts += ["ΟΔΟΣ", "x" * 20, "x" * 21, "unhappy thecat", "the-cat's", "[SEP]".lower(), "\u0130stanbul", ""]
     return texts
-
-
-def modules(folder: Path) -> None:
-    package = "sentence_transformers.models"
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
-        {"idx": at, "name": str(at), "path": path, "type": f"{package}.{kind}"} for at, (path, kind) in enumerate(kinds)
-    ]
-    dump(folder / "modules.json", listed)
-    flags = ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"]
-    pooling = {f"pooling_mode_{flag}": flag == "mean_tokens" for flag in flags}
-    dump(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH, **pooling})
-    dump(folder / "sentence_bert_config.json", {"max_seq_length": LONGEST, "do_lower_case": False})
 
 
 class States(torch.nn.Module):
@@ -148,7 +130,7 @@ def main() -> None:
     made.save(str(folder / "tokenizer.json"), pretty=False)
     tokens = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
     dump(folder / "tokenizer_config.json", {**tokens, "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128})
-    modules(folder)
+    modules(folder, WIDTH, LONGEST)
     reference = SentenceTransformer(str(folder), model_kwargs={"attn_implementation": "eager"})
     assert reference.max_seq_length == LONGEST
     assert reference.tokenizer(TEXTS[1])["input_ids"] == made.encode(TEXTS[1]).ids

@@ -25,6 +25,7 @@ import onnx  # noqa: E402
 import sentencepiece  # noqa: E402
 import torch  # noqa: E402
 from reference import sha256, write  # noqa: E402
+from sentence_files import dump, modules  # noqa: E402
 from sentence_transformers import SentenceTransformer  # noqa: E402
 from sentencepiece import sentencepiece_model_pb2  # noqa: E402
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers  # noqa: E402
@@ -64,11 +65,6 @@ el río pasa por la ciudad vieja y la gente cruza el puente cada mañana
 河流穿过古老的城市，人们走过桥。猫坐在垫子上。
 강은 오래된 도시를 지나 흐르고 사람들은 다리를 건넙니다
 고양이는 매트 위에 앉아 있었습니다"""
-
-
-def dump(path: Path, value) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def trained(byte_fallback: bool, size: int):
@@ -171,19 +167,6 @@ def odd_texts() -> list[str]:
     return texts
 
 
-def modules(folder: Path) -> None:
-    package = "sentence_transformers.models"
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
-        {"idx": at, "name": str(at), "path": path, "type": f"{package}.{kind}"} for at, (path, kind) in enumerate(kinds)
-    ]
-    dump(folder / "modules.json", listed)
-    flags = ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"]
-    pooling = {f"pooling_mode_{flag}": flag == "mean_tokens" for flag in flags}
-    dump(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH, **pooling})
-    dump(folder / "sentence_bert_config.json", {"max_seq_length": LONGEST, "do_lower_case": False})
-
-
 class States(torch.nn.Module):
     def __init__(self, model: XLMRobertaModel):
         super().__init__()
@@ -239,7 +222,7 @@ def main() -> None:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
-    modules(folder)
+    modules(folder, WIDTH, LONGEST)
     reference = SentenceTransformer(str(folder), model_kwargs={"attn_implementation": "eager"})
     assert reference.max_seq_length == LONGEST
     assert reference.tokenizer(TEXTS[1])["input_ids"] == made.encode(TEXTS[1]).ids

@@ -35,7 +35,7 @@ export const plainNames: ConfigNames = {
   tiedEmbedding: 'tie_word_embeddings',
 }
 
-/** The same of a GGUF, behind its architecture and a dot. */
+/** Gives the names that a GGUF has for them; there they follow its architecture and a dot. */
 export const plainGgufNames: ConfigNames = {
   layers: 'block_count',
   hidden: 'embedding_length',
